@@ -1,0 +1,43 @@
+"""Where a run's wall time went: the work, and what the harness adds to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Account:
+    """Seconds by kind of work; what no kind claims is the harness."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.seconds: dict[str, float] = {}
+        self._inside = False
+
+    @contextmanager
+    def spend(self, kind: str) -> Iterator[None]:
+        """Count the time inside as `kind`; the outermost kind counts."""
+        if self._inside:
+            yield
+            return
+        self._inside = True
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._inside = False
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + time.monotonic() - started
+
+    def to_json(self) -> dict[str, float]:
+        """Return seconds by kind, with `harness` and `wall`."""
+        wall = time.monotonic() - self.started
+        work = {kind: round(seconds, 2) for kind, seconds in self.seconds.items()}
+        harness = round(wall - sum(self.seconds.values()), 2)
+        return work | {"harness": harness, "wall": round(wall, 2)}
+
+    def __str__(self) -> str:
+        total = self.to_json()
+        wall = total.pop("wall")
+        parts = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in total.items())
+        return f"{wall:.0f} s: {parts} ({total['harness'] / max(wall, 1e-9):.1%} harness)"

@@ -1,0 +1,80 @@
+"""What there is to choose from, as `leanboard list` prints it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from benchmarks.profiles import PROFILES
+from compressors import STEPS
+from compressors.recipe import parse_recipe
+from models import MODELS
+from models.predictors import RUNTIMES
+from tasks import TASKS
+
+
+def tasks() -> str:
+    """One card a task."""
+    return "\n\n".join(task.card() for task in TASKS.values())
+
+
+def models() -> str:
+    """One card a model."""
+    return "\n\n".join(model.card() for model in MODELS.values())
+
+
+def steps() -> str:
+    """What each step takes, makes and lets one set."""
+    cards = []
+    for step in STEPS.values():
+        own = step.headline_field()
+        value = ""
+        if own and "choices" in own.metadata:
+            names = ", ".join(own.metadata["choices"])
+            value = f"\n  {step.name}:{own.name.upper()}  one of {names}; by default {own.default}"
+        elif own:
+            kind = "a share" if "float" in str(own.type) else own.name
+            default = "all" if own.default is None else f"{own.default:g}"
+            low, high = own.metadata["low"], own.metadata["high"]
+            value = f"\n  {step.name}:N  {kind} from {low} to {high}, by default {default}"
+        says = (inspect.getdoc(step) or "").splitlines()[0]
+        formats = f"{' or '.join(step.accepts)} -> {step.produces or 'the same'}"
+        devices = "" if len(step.devices) > 1 else f"; on {step.devices[0]} only"
+        cards.append(f"{step.name} ({step.family})\n  {says}\n  {formats}{devices}{value}")
+    return "\n\n".join(cards)
+
+
+def recipes() -> str:
+    """The recipes of each profile, with the families that each one chains."""
+    parts = []
+    for name, profile in PROFILES.items():
+        width = max(map(len, profile.recipes))
+        lines = [f"  {r:<{width}}  {', '.join(parse_recipe(r).families)}" for r in profile.recipes]
+        parts.append("\n".join([f"--profile {name}", *lines]))
+    return "\n\n".join([*parts, "Any steps that fit together make a recipe: join them with '+'."])
+
+
+def chains() -> str:
+    """Which step can follow which, as Markdown: made from what the steps declare."""
+    known = [step() for step in STEPS.values()]
+    formats = dict.fromkeys(format for step in known for format in (*step.accepts, step.produces))
+    lines = ["| step | family | starts from | makes |", "|---|---|---|---|"]
+    for step in known:
+        starts, makes = ", ".join(step.accepts), step.produces or "the same"
+        lines.append(f"| `{step}` | {step.family} | {starts} | {makes} |")
+    lines += ["", "| from the format | go on with | run by |", "|---|---|---|"]
+    for format in filter(None, formats):
+        after = ", ".join(f"`{step}`" for step in known if format in step.accepts)
+        runtime = RUNTIMES[format].name if format in RUNTIMES else "nothing: go on"
+        lines.append(f"| {format} | {after or 'nothing: it is the end'} | {runtime} |")
+    return "\n".join(lines)
+
+
+LISTS: dict[str, Callable[[], str]] = {
+    "tasks": tasks,
+    "models": models,
+    "steps": steps,
+    "chains": chains,
+    "recipes": recipes,
+}
+"""What `leanboard list` can show."""

@@ -1,0 +1,36 @@
+"""A user's own steps, tasks, models and runtimes: Python files that add to our plain dicts."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class ExtensionError(ValueError):
+    """An extension file is missing or raises; the message names it."""
+
+
+def load(files: Sequence[str | Path]) -> None:
+    """Execute each file once in this process; workers do the same before they start.
+
+    Raises:
+        ExtensionError: a file is not there, or raises.
+    """
+    for file in map(Path, files):
+        name = f"leanboard_extension_{file.stem}"
+        if name in sys.modules:
+            continue
+        if not file.is_file():
+            raise ExtensionError(f"--extension {file}: no such file")
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise ExtensionError(f"--extension {file}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,137 @@
+"""The machine and the libraries that a run's figures belong to: small functions, one flat dict."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+INSTRUCTIONS = [
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "sve",
+    "i8mm",
+    "bf16",
+]
+"""Instruction sets that decide which kernels run."""
+LIBRARIES = [
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "onnx",
+    "onnxruntime",
+    "datasets",
+    "accelerate",
+    "torchao",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "pytest",
+    "pytest-benchmark",
+    "leanboard",
+]
+
+
+def _cpu_info(field: str) -> str | None:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
+
+
+def _cpu() -> str:
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _instructions() -> list[str]:
+    flags = set((_cpu_info("flags") or _cpu_info("Features") or "").split())
+    return [name for name in INSTRUCTIONS if name in flags]
+
+
+def _governor() -> str | None:
+    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return path.read_text().strip() if path.exists() else None
+
+
+def _container_memory() -> int | None:
+    path = Path("/sys/fs/cgroup/memory.max")
+    text = path.read_text().strip() if path.exists() else "max"
+    return int(text) if text.isdigit() else None
+
+
+def _command(*words: str) -> str | None:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+FACTS: dict[str, Callable[[], Any]] = {
+    "cpu": _cpu,
+    "instructions": _instructions,
+    "cores": lambda: psutil.cpu_count(logical=False),
+    "logical_cores": psutil.cpu_count,
+    "memory_bytes": lambda: psutil.virtual_memory().total,
+    "container_memory_bytes": _container_memory,
+    "governor": _governor,
+    "load": lambda: round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    "system": platform.platform,
+    "python": platform.python_version,
+    "gpu": lambda: _command(
+        "nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"
+    ),
+    "git_commit": lambda: _command("git", "rev-parse", "HEAD"),
+}
+"""Every fact of the description, by its name."""
+
+
+def describe() -> dict[str, Any]:
+    """Return a flat description of the machine."""
+    return {name: fact() for name, fact in FACTS.items()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that are installed, without importing them."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def default_threads() -> int:
+    """One thread a physical core that this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(psutil.cpu_count(logical=False) or 1, usable or 1))
+
+
+def matmul_gflops(size: int = 1024, repeats: int = 9) -> float:
+    """Return the speed of a fixed float32 matrix product: it tells two nights of one machine apart.
+
+    Run it in a worker, where the threads are fixed.
+    """
+    import numpy as np
+
+    matrix = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - started)
+    return round(2 * size**3 / sorted(seconds)[repeats // 2] / 1e9, 1)

@@ -1,0 +1,109 @@
+"""The matrix of cells: task x model x recipe x device x seed, selected and checked before any work."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+
+from benchmarks.devices import DEVICES, present
+from benchmarks.profiles import PROFILES, REFERENCE, Profile
+from compressors.recipe import Recipe, RecipeError, parse_recipe
+from models import MODELS, NO_MODEL
+from tasks import TASKS
+
+
+class SelectionError(ValueError):
+    """An option names something that does not exist; the message has the nearest valid choices."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the leaderboard: plain data."""
+
+    task: str
+    model: str
+    recipe: str
+    device: str
+    seed: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.task}/{self.model}/{self.recipe}/{self.device}/s{self.seed}"
+
+    @property
+    def reference(self) -> Cell | None:
+        """The cell that its ratios are against; None for the controls without a model."""
+        return None if self.model == NO_MODEL else replace(self, recipe=REFERENCE)
+
+    def to_json(self) -> dict[str, str | int]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the options say; an empty tuple means: as the profile says."""
+
+    profile: str = "quick"
+    tasks: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+
+def one_of(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return a valid name.
+
+    Raises:
+        SelectionError: it is not; the message names the nearest ones.
+    """
+    names = list(known)
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, n=2)
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise SelectionError(f"unknown {kind} '{name}'{hint} {kind}s: {', '.join(names)}")
+
+
+@lru_cache
+def parsed(recipe: str) -> Recipe:
+    """Parse a recipe, once for all the cells that have it."""
+    return parse_recipe(recipe)
+
+
+def select(selection: Selection) -> list[Cell]:
+    """Return the cells, in the order in which they run: each group's reference first.
+
+    Raises:
+        SelectionError: an unknown task, model, device or profile, or a wrong recipe.
+    """
+    profile: Profile = PROFILES[one_of("profile", selection.profile, PROFILES)]
+    tasks = [one_of("task", name, TASKS) for name in selection.tasks or profile.tasks]
+    models = [
+        one_of("model", name, [*MODELS, NO_MODEL]) for name in selection.models or profile.models
+    ]
+    devices = [one_of("device", name, DEVICES) for name in selection.devices or present()]
+    recipes = _recipes(selection.recipes or profile.recipes)
+    cells = {
+        Cell(task, model if recipe.needs_model else NO_MODEL, str(recipe), device, seed): None
+        for device in devices
+        for seed in selection.seeds or profile.seeds
+        for task in tasks
+        for model in models
+        for recipe in recipes
+        if recipe.needs_model or device == "cpu"
+        if not (recipe.needs_model and model == NO_MODEL)
+    }
+    return list(cells)
+
+
+def _recipes(texts: Sequence[str]) -> list[Recipe]:
+    try:
+        recipes = {str(parsed(text)): parsed(text) for text in texts}
+    except RecipeError as error:
+        raise SelectionError(str(error)) from error
+    return sorted(
+        recipes.values(), key=lambda recipe: (recipe.needs_model, str(recipe) != REFERENCE)
+    )

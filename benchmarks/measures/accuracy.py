@@ -1,0 +1,138 @@
+"""Quality from the kept predictions of whole splits: the score, its interval, and what transfers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.measures import memory
+from benchmarks.measures.measure import Measure, Metrics
+from benchmarks.measures.requests import evaluated
+from reports import statistics
+from reports.records import OK
+from tasks import TASKS
+from tasks.task import Example, Task
+
+if TYPE_CHECKING:
+    from benchmarks.matrix import Cell
+    from benchmarks.session import Session
+    from models.artifact import Artifact
+
+METRICS: Metrics = {
+    "quality_metric": ("", None),
+    "quality": ("", False),
+    "quality_low": ("", False),
+    "quality_high": ("", False),
+    "agreement": ("", False),
+    "quality_difference": ("", False),
+    "quality_difference_low": ("", False),
+    "quality_difference_high": ("", False),
+    "mcnemar_p": ("", None),
+    "macro_f1": ("", False),
+    "spearman": ("", False),
+    "calibration_error": ("", True),
+    "shifted_quality": ("", False),
+}
+"""Unit, and whether lower is better; `shifted_quality_NAME` is as `shifted_quality`."""
+
+
+class BadPredictions(RuntimeError):
+    """Predictions that no score can be made from."""
+
+
+def take(session: Session, cell: Cell, artifact: Artifact) -> None:
+    """Score the cell's predictions, which are made when its memory is measured."""
+    predictions = session.predictions(cell)
+    if not predictions.exists():
+        memory.take(session, cell, artifact)
+    task, reference = TASKS[cell.task], cell.reference
+    theirs = session.predictions(reference) if reference else None
+    if reference and reference != cell and session.record("accuracy", reference).status != OK:
+        theirs = None
+    splits = evaluated(task, session.options.profile.shifted_cap)
+    with session.account.spend("scoring"):
+        metrics = score(task, splits, predictions, theirs)
+    session.append(cell, "accuracy", OK, artifact=artifact, metrics=metrics, samples=predictions)
+
+
+def score(
+    task: Task, splits: dict[str, list[Example]], predictions: Path, reference: Path | None
+) -> dict[str, Any]:
+    """Make the metrics of one cell from its npz of logits, and the reference's.
+
+    Raises:
+        BadPredictions: logits are missing or not finite.
+    """
+    logits = _logits(predictions, splits)
+    labels = {name: np.array([e.label for e in examples]) for name, examples in splits.items()}
+    main = _quality(task, logits["test"], labels["test"])
+    metrics: dict[str, Any] = {
+        "quality_metric": task.metric,
+        "quality": main.value,
+        "quality_low": main.low,
+        "quality_high": main.high,
+    }
+    shifted = {name: _quality(task, logits[name], labels[name], 1).value for name in task.shifted}
+    if shifted:
+        metrics["shifted_quality"] = float(np.mean(list(shifted.values())))
+        metrics |= {f"shifted_quality_{name}": value for name, value in shifted.items()}
+    if task.kind == "regression":
+        metrics["spearman"] = statistics.spearman(logits["test"][:, 0], labels["test"])
+    else:
+        from sklearn.metrics import f1_score
+
+        chosen = logits["test"].argmax(axis=1)
+        metrics["macro_f1"] = float(f1_score(labels["test"], chosen, average="macro"))
+        metrics["calibration_error"] = statistics.calibration_error(logits["test"], labels["test"])
+    if reference:
+        theirs = _logits(reference, {"test": splits["test"]})["test"]
+        metrics |= _against_reference(task, logits["test"], theirs, labels["test"])
+    return metrics
+
+
+def _logits(path: Path, splits: dict[str, list[Example]]) -> dict[str, np.ndarray]:
+    with np.load(path) as kept:
+        logits = {name: kept[name] for name in splits}
+    for name, values in logits.items():
+        if len(values) != len(splits[name]):
+            raise BadPredictions(f"{len(values)} predictions for {len(splits[name])} {name} texts")
+        if bad := int((~np.isfinite(values)).any(axis=1).sum()):
+            raise BadPredictions(
+                f"{bad} of {len(values)} {name} texts got logits that are NaN or infinite"
+            )
+    return logits
+
+
+def _quality(
+    task: Task, logits: np.ndarray, labels: np.ndarray, resamples: int = statistics.RESAMPLES
+) -> statistics.Interval:
+    if task.kind == "regression":
+        return statistics.bootstrap(statistics.pearson, logits[:, 0], labels, resamples=resamples)
+    return statistics.accuracy(logits.argmax(axis=1) == labels)
+
+
+def _against_reference(
+    task: Task, ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray
+) -> dict[str, Any]:
+    """Paired with the reference: agreement (correlation for regression), difference, its interval."""
+    if task.kind == "regression":
+
+        def difference(mine: np.ndarray, other: np.ndarray, truth: np.ndarray) -> float:
+            return statistics.pearson(mine, truth) - statistics.pearson(other, truth)
+
+        gap = statistics.bootstrap(difference, ours[:, 0], theirs[:, 0], labels)
+        extra = {"agreement": statistics.pearson(ours[:, 0], theirs[:, 0])}
+    else:
+        mine, other = ours.argmax(axis=1), theirs.argmax(axis=1)
+        gap, p = statistics.accuracy_difference(mine == labels, other == labels)
+        extra = {"agreement": float((mine == other).mean()), "mcnemar_p": p}
+    return extra | {
+        "quality_difference": gap.value,
+        "quality_difference_low": gap.low,
+        "quality_difference_high": gap.high,
+    }
+
+
+ACCURACY = Measure("accuracy", METRICS, take)

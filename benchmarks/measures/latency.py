@@ -1,0 +1,269 @@
+"""Latency, timed inside workers in turns with the reference's worker.
+
+`single` is one text a call, text to logits; `batch` is 32. A pair is a fresh candidate process
+against a reference process; they take turns in blocks A B B A, the idle one stopped, and each
+block's first calls are dropped. The speed-up's interval is taken over pairs: what varies most is
+the process, not the call.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from benchmarks.measures.measure import Measure, Metrics, NotMeasured
+from benchmarks.measures.requests import Requests
+from benchmarks.workers import Worker
+from models.artifact import Artifact, read_manifest
+from models.predictors import load_predictor
+from reports.records import FAILED, OK
+
+if TYPE_CHECKING:
+    from benchmarks.matrix import Cell
+    from benchmarks.session import Session
+
+Kind = Literal["single", "batch"]
+DROPPED = 3
+"""Calls of one text before each block that are not counted: caches are cold after the other's turn."""
+TOLERANCE = {
+    "pytorch": 1e-3,
+    "pytorch-compiled": 1e-3,
+    "onnx": 1e-3,
+    "linear": 1e-5,
+    "pytorch-linear": 1e-3,
+}
+"""Allowed difference of a timed call's logits; 0.02 for formats of lower precision."""
+
+METRICS: Metrics = {
+    "latency_samples": ("", None),
+    "latency_single_p50_ms": ("ms", True),
+    "latency_single_p90_ms": ("ms", True),
+    "latency_single_p95_ms": ("ms", True),
+    "latency_single_p99_ms": ("ms", True),
+    "latency_batch_p50_ms": ("ms", True),
+    "throughput_per_s": ("1/s", False),
+    "speedup": ("x", False),
+    "speedup_low": ("x", False),
+    "speedup_high": ("x", False),
+    "speedup_batch": ("x", False),
+    "speedup_batch_low": ("x", False),
+    "speedup_batch_high": ("x", False),
+    "reference_single_p50_ms": ("ms", True),
+    "pairs": ("", None),
+}
+
+
+class WrongLogits(RuntimeError):
+    """A timed call computed something else than the quality run did."""
+
+
+def take(session: Session, cell: Cell, artifact: Artifact) -> None:
+    """Time fresh candidate processes against the reference's, in turns."""
+    if session.record("accuracy", cell).status != OK:
+        raise NotMeasured(FAILED, "not timed: without its predictions nothing says what is right")
+    reference = cell.reference
+    if reference and session.record("accuracy", reference).status != OK:
+        raise NotMeasured(FAILED, f"its reference {reference.id} failed")
+    profile = session.options.profile
+    with session.alone():
+        pairs = [_fresh_pair(session, cell, reference, i) for i in range(profile.pairs)]
+    samples = session.samples(cell, "latency")
+    save(pairs, samples)
+    metrics = summarize(pairs)
+    metrics["throughput_per_s"] = throughput(session.requests(cell), metrics)
+    session.append(cell, "latency", OK, artifact=artifact, metrics=metrics, samples=samples)
+
+
+def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, index: int) -> Pair:
+    with session.account.spend("starting workers"):
+        rival = None
+        if reference:
+            start = partial(_timed, session, reference)
+            rival = session.references.get(reference.id, index, start)
+        candidate = _timed(session, cell)
+    with candidate, session.account.spend("timing"):
+        candidate.pause()
+        return time_pair(candidate, rival, session.options.profile.rounds)
+
+
+def _timed(session: Session, cell: Cell) -> Worker:
+    return session.worker(
+        cell,
+        "latency",
+        "benchmarks.measures.latency:Timed",
+        requests=session.requests(cell),
+        expected=str(session.predictions(cell)),
+    )
+
+
+class Timed:
+    """A loaded and warm predictor that times itself."""
+
+    def __init__(
+        self, folder: str, device: str, threads: int, requests: Requests, expected: str
+    ) -> None:
+        artifact = read_manifest(Path(folder))
+        self.predictor = load_predictor(artifact, device, threads)
+        self.tolerance = TOLERANCE.get(artifact.format, 2e-2)
+        self.requests: dict[Kind, list[list[str]]] = {
+            "single": [[text] for text in requests.single],
+            "batch": requests.batch,
+        }
+        with np.load(expected) as kept:
+            self.expected = {
+                "single": list(kept["request_single"][:, None]),
+                "batch": np.split(kept["request_batch"], _ends(requests.batch)),
+            }
+        for kind in self.requests:
+            self.block(kind)
+        gc.collect()
+        gc.freeze()
+
+    def block(self, kind: Kind) -> list[float]:
+        """Answer every request once, and return the seconds of each call.
+
+        Raises:
+            WrongLogits: what was fast is not what was right.
+        """
+        requests = self.requests[kind]
+        for texts in self.requests["single"][-DROPPED:]:
+            self._answer(texts)
+        gc.disable()
+        seconds, answers = [], []
+        for texts in requests:
+            started = time.perf_counter_ns()
+            logits = self._answer(texts)
+            seconds.append((time.perf_counter_ns() - started) * 1e-9)
+            answers.append(logits)
+        gc.enable()
+        self._check(kind, answers)
+        return seconds
+
+    def _answer(self, texts: list[str]) -> np.ndarray:
+        return self.predictor.forward(self.predictor.encode(texts))
+
+    def _check(self, kind: Kind, answers: list[np.ndarray]) -> None:
+        for answer, expected in zip(answers, self.expected[kind], strict=True):
+            off = float(np.abs(answer - expected).max())
+            allowed = self.tolerance * max(1.0, float(np.abs(expected).max()))
+            if not off <= allowed:
+                raise WrongLogits(
+                    f"the timed logits differ from the quality run's by {off:.2g} (allowed {allowed:.2g})"
+                )
+
+
+def _ends(batches: list[list[str]]) -> list[int]:
+    return [int(end) for end in np.cumsum([len(texts) for texts in batches])[:-1]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Seconds of one fresh pair, [requests, blocks] for each kind; no reference: `model` none."""
+
+    candidate: dict[Kind, np.ndarray]
+    reference: dict[Kind, np.ndarray] | None
+
+
+Start = Callable[[], Worker]
+
+
+class References:
+    """Reference processes, one a pair index, kept (stopped) for the cells that share them."""
+
+    def __init__(self) -> None:
+        self._workers: dict[tuple[str, int], Worker] = {}
+
+    def get(self, key: str, index: int, start: Start) -> Worker:
+        """Return the running or newly started reference; it is stopped while it waits."""
+        if (key, index) not in self._workers:
+            for old in [k for k in self._workers if k[0] != key]:
+                self._workers.pop(old).close()
+            self._workers[key, index] = start()
+            self._workers[key, index].pause()
+        return self._workers[key, index]
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
+        self._workers.clear()
+
+
+@contextmanager
+def awake(worker: Worker) -> Iterator[Worker]:
+    """Let a stopped worker run for one block."""
+    worker.resume()
+    try:
+        yield worker
+    finally:
+        worker.pause()
+
+
+def time_pair(candidate: Worker, reference: Worker | None, rounds: int) -> Pair:
+    """Time blocks A B B A of `single`, `rounds` times, and once of `batch`; both start stopped."""
+    pair = Pair({}, {} if reference else None)
+    turns = [candidate, reference, reference, candidate]
+    order: dict[Kind, list[Worker | None]] = {"single": turns * rounds, "batch": turns}
+    for kind, workers in order.items():
+        blocks: dict[int, list[list[float]]] = {}
+        for worker in workers:
+            if worker is not None:
+                with awake(worker):
+                    blocks.setdefault(id(worker), []).append(worker.call("block", kind=kind))
+        pair.candidate[kind] = np.array(blocks[id(candidate)]).T
+        if pair.reference is not None:
+            pair.reference[kind] = np.array(blocks[id(reference)]).T
+    return pair
+
+
+def summarize(pairs: list[Pair]) -> dict[str, Any]:
+    """Make the metrics of a cell from its pairs."""
+    from reports.statistics import percentile, speedup
+
+    single = np.concatenate([pair.candidate["single"].ravel() for pair in pairs])
+    batch = np.concatenate([pair.candidate["batch"].ravel() for pair in pairs])
+    metrics: dict[str, Any] = {
+        "latency_samples": int(single.size),
+        "pairs": len(pairs),
+        "latency_batch_p50_ms": 1e3 * float(np.median(batch)),
+    }
+    for rank in (50, 90, 95, 99):
+        value = percentile(single, rank)
+        metrics[f"latency_single_p{rank}_ms"] = None if value is None else 1e3 * value
+    if all(pair.reference for pair in pairs):
+        names: dict[Kind, str] = {"single": "speedup", "batch": "speedup_batch"}
+        for kind, name in names.items():
+            low_mean_high = speedup(
+                [(pair.reference[kind], pair.candidate[kind]) for pair in pairs if pair.reference]
+            )
+            metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"] = low_mean_high
+        reference = np.concatenate([p.reference["single"].ravel() for p in pairs if p.reference])
+        metrics["reference_single_p50_ms"] = 1e3 * float(np.median(reference))
+    return metrics
+
+
+def throughput(requests: Requests, metrics: dict[str, Any]) -> float:
+    """Texts a second in batches."""
+    return len(requests.batch[0]) / (metrics["latency_batch_p50_ms"] / 1e3)
+
+
+def save(pairs: list[Pair], target: Path) -> None:
+    """Write `candidate_single`, `reference_batch` …: float64 seconds [pairs, requests, blocks]."""
+    kinds: tuple[Kind, ...] = ("single", "batch")
+    arrays = {f"candidate_{kind}": np.stack([p.candidate[kind] for p in pairs]) for kind in kinds}
+    if all(pair.reference for pair in pairs):
+        for kind in kinds:
+            arrays[f"reference_{kind}"] = np.stack(
+                [p.reference[kind] for p in pairs if p.reference]
+            )
+    np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+
+
+LATENCY = Measure("latency", METRICS, take)

@@ -1,0 +1,159 @@
+"""Memory of a process of its own: while loading, when loaded, while predicting, and in all.
+
+The figures count from what is resident once the runtime is imported; `memory_process_peak_bytes`
+is the whole process, which is what a container needs. The same process then predicts the evaluated
+splits: one load serves both.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import machine
+from benchmarks.measures.measure import Measure, Metrics
+from benchmarks.measures.requests import Requests, evaluated
+from benchmarks.workers import Worker
+from models.artifact import Artifact, read_manifest
+from models.predictors import RUNTIMES, load_predictor
+from models.process_memory import is_exact, peak_bytes, reset_peak, resident
+from reports.records import OK
+from tasks import TASKS
+from tasks.assets import cache_folder
+
+if TYPE_CHECKING:
+    from benchmarks.matrix import Cell
+    from benchmarks.session import Session
+
+METRICS: Metrics = {
+    "memory_load_peak_bytes": ("B", True),
+    "memory_steady_bytes": ("B", True),
+    "memory_steady_file_bytes": ("B", True),
+    "memory_inference_peak_bytes": ("B", True),
+    "memory_process_peak_bytes": ("B", True),
+    "memory_import_bytes": ("B", True),
+    "memory_device_allocated_bytes": ("B", True),
+    "memory_device_reserved_bytes": ("B", True),
+    "memory_exact": ("", None),
+    "load_seconds": ("s", True),
+}
+
+
+def take(session: Session, cell: Cell, artifact: Artifact) -> None:
+    """Measure a cell's memory in a fresh process, and have it write the cell's predictions."""
+    with session.alone():
+        with session.account.spend("starting workers"):
+            worker = session.worker(
+                cell, "memory", "benchmarks.measures.memory:Subject", spawn=True
+            )
+        with worker:
+            with session.account.spend("starting workers"):
+                worker.call("import_runtime")
+            with session.account.spend("loading"):
+                figures = worker.call("memory", requests=session.requests(cell))
+            session.append(cell, "memory", OK, artifact=artifact, metrics=figures)
+            with session.account.spend("predicting"):
+                _predict(session, cell, artifact, worker)
+
+
+def _predict(session: Session, cell: Cell, artifact: Artifact, worker: Worker) -> None:
+    """Predict the evaluated splits; the same file by the same runtime need not do it twice."""
+    splits = evaluated(TASKS[cell.task], session.options.profile.shifted_cap)
+    texts = {name: [e.text for e in examples] for name, examples in splits.items()}
+    requests = session.requests(cell)
+    modules = {module.partition(".")[0] for module in RUNTIMES[artifact.format].modules}
+    versions = {name: v for name, v in machine.versions().items() if name in modules}
+    identity = [artifact.sha256, versions, cell.device, session.options.threads, texts, requests]
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    kept = cache_folder() / "predictions" / f"{key}.npz"
+    if not kept.exists():
+        unfinished = kept.with_name(f"{os.getpid()}-{kept.name}")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        worker.call("predict", splits=texts, requests=requests, target=str(unfinished))
+        os.replace(unfinished, kept)
+    shutil.copyfile(kept, session.predictions(cell))
+
+
+class Subject:
+    """An artifact in a fresh process: its memory first, then, from the same load, its predictions."""
+
+    def __init__(self, folder: str, device: str, threads: int) -> None:
+        self.artifact = read_manifest(Path(folder))
+        self.device, self.threads = device, threads
+
+    def import_runtime(self) -> None:
+        """Import what the format's runtime needs, before anything is counted."""
+        for module in RUNTIMES[self.artifact.format].modules:
+            importlib.import_module(module)
+
+    def memory(self, requests: Requests) -> dict[str, Any]:
+        """Load and predict, and return the bytes of each phase."""
+        gc.collect()
+        imported = resident().total
+        highest = peak_bytes()
+
+        reset_peak()
+        started = time.perf_counter()
+        self.predictor = load_predictor(self.artifact, self.device, self.threads)
+        load_seconds = time.perf_counter() - started
+        load_peak = peak_bytes()
+
+        # Memory-mapped weights are read at the first prediction, not while loading.
+        self.predictor.predict(requests.single[:1])
+        steady = resident()
+
+        reset_peak()
+        for text in requests.single:
+            self.predictor.predict([text])
+        self.predictor.predict(requests.batch[0], batch_size=len(requests.batch[0]))
+        inference_peak = peak_bytes()
+        return {
+            "memory_import_bytes": imported,
+            "memory_load_peak_bytes": max(0, load_peak - imported),
+            "memory_steady_bytes": max(0, steady.total - imported),
+            "memory_steady_file_bytes": steady.file,
+            "memory_inference_peak_bytes": max(0, inference_peak - imported),
+            "memory_process_peak_bytes": max(highest, load_peak, inference_peak),
+            "memory_exact": int(is_exact()),
+            "load_seconds": load_seconds,
+            **_device_memory(self.device),
+        }
+
+    def predict(self, splits: dict[str, list[str]], requests: Requests, target: str) -> None:
+        """Write the logits of whole splits, and of the requests as they are timed, to an npz."""
+        import numpy as np
+
+        logits = {name: self.predictor.predict(texts) for name, texts in splits.items()}
+        logits["request_single"] = np.concatenate(
+            [self.predictor.predict([text]) for text in requests.single]
+        )
+        logits["request_batch"] = np.concatenate(
+            [self.predictor.predict(texts, batch_size=len(texts)) for texts in requests.batch]
+        )
+        np.savez(target, **logits)  # type: ignore[arg-type]
+
+
+def _device_memory(device: str) -> dict[str, int]:
+    if device == "cpu":
+        return {}
+    import torch
+
+    if device == "cuda":
+        return {
+            "memory_device_allocated_bytes": torch.cuda.max_memory_allocated(),
+            "memory_device_reserved_bytes": torch.cuda.max_memory_reserved(),
+        }
+    return {
+        "memory_device_allocated_bytes": torch.mps.current_allocated_memory(),
+        "memory_device_reserved_bytes": torch.mps.driver_allocated_memory(),
+    }
+
+
+MEMORY = Measure("memory", METRICS, take)

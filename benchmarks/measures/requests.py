@@ -1,0 +1,37 @@
+"""What every cell of a task is asked: the texts whose answers are scored, and those that are timed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tasks.task import Example, Task
+
+SINGLES = 12
+BATCHES = 1
+BATCH_SIZE = 32
+
+
+class Requests(NamedTuple):
+    """What is timed: real test texts at their real lengths, fixed for a task."""
+
+    single: list[str]
+    """Texts asked one by one, spread over the quantiles of length."""
+    batch: list[list[str]]
+    """Texts asked 32 at a time, as they come."""
+
+
+def requests_of(texts: list[str]) -> Requests:
+    """Choose requests from the test texts: the same ones every time."""
+    by_length = sorted(texts, key=lambda text: (len(text), text))
+    count = min(SINGLES, len(texts))
+    single = [by_length[(2 * i + 1) * len(texts) // (2 * count)] for i in range(count)]
+    size = min(BATCH_SIZE, len(texts))
+    batch = [texts[i * size : (i + 1) * size] for i in range(BATCHES)]
+    return Requests(single, [texts for texts in batch if texts])
+
+
+def evaluated(task: Task, cap: int | None) -> dict[str, list[Example]]:
+    """Return the splits that are predicted: test, and the first `cap` of each shifted one."""
+    splits = task.splits()
+    shifted = {name: splits[name][:cap] for name in task.shifted}
+    return {"test": splits["test"], **shifted}

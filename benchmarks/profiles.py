@@ -1,0 +1,92 @@
+"""Profiles: which cells a run has and how long it looks at each, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONTROLS = ("majority", "tfidf-logistic")
+REFERENCE = "finetune"
+"""The recipe that every ratio is against: eager PyTorch in fp32."""
+
+FIRST_SET = (
+    REFERENCE,
+    "finetune+bf16",
+    "finetune+int8",
+    "finetune+onnx",
+    "finetune+onnx-int8",
+    "finetune+distill:3",
+    "finetune+distill:3+onnx-int8",
+    "student:3",
+    "finetune+prune-ffn:0.5+finetune",
+    "features+logistic",
+)
+
+METHODS = (
+    "finetune:0",
+    "finetune:2",
+    "lora:8",
+    "features+pca:64+logistic",
+    "static-embeddings+logistic",
+    "finetune+distill:2",
+    "finetune+distill-logits:3",
+    "finetune+distill-tiny:3",
+    "finetune+distill-relations:3",
+    "finetune+distill-long:3",
+    "finetune+prune-heads:0.5+heal",
+    "finetune+prune-ffn:0.5+heal",
+    "finetune+prune-width:0.5+heal",
+    "finetune+drop-layers:3+heal",
+    "finetune+prune-magnitude:0.5",
+    "finetune+prune-wanda:0.5",
+    "prune-movement:0.7",
+    "finetune+svd:128",
+    "finetune+svd-embeddings:128",
+    "finetune+trim-vocab+onnx-int8",
+    "finetune+trim-vocab+distill-long:3+onnx-int8",
+    "finetune+compile",
+    "finetune+int8-compiled",
+    "finetune+int8-weights",
+    "finetune+int4-weights",
+    "finetune+qat-int8",
+)
+"""What the full profile has beside the first set: every other method, and chains of them."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What `--profile NAME` selects when nothing else is said."""
+
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    pairs: int = 3
+    """Fresh candidate / reference pairs behind a speed-up's interval."""
+    rounds: int = 2
+    """Blocks A B B A a pair."""
+    shifted_cap: int | None = None
+    """Texts of each shifted split: the first ones, always the same."""
+
+
+PROFILES: dict[str, Profile] = {
+    "smoke": Profile(
+        tasks=("movies",),
+        models=("minilm-bert",),
+        recipes=(*CONTROLS, REFERENCE, "finetune+int8", "finetune+onnx-int8", "features+logistic"),
+        rounds=1,
+        shifted_cap=200,
+    ),
+    "quick": Profile(
+        tasks=("movies",),
+        models=("minilm-bert", "minilm-roberta", "transformer-scratch"),
+        recipes=(*CONTROLS, *FIRST_SET),
+        rounds=1,
+        shifted_cap=300,
+    ),
+    "full": Profile(
+        tasks=("movies", "valence", "bbc"),
+        models=("minilm-bert", "minilm-roberta", "transformer-scratch", "mpnet-base"),
+        recipes=(*CONTROLS, *FIRST_SET, *METHODS),
+        pairs=5,
+    ),
+}

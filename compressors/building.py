@@ -1,0 +1,172 @@
+"""Building a recipe's artifact, step by step, through the store."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from compressors.recipe import Recipe, parse_recipe
+from compressors.step import NOTHING, PRETRAINED, Step
+from compressors.workbench import Workbench
+from models import MODELS, NO_MODEL
+from models.artifact import Artifact, seal
+from models.model import Model
+from models.process_memory import peak_bytes, reset_peak
+from models.store import Store
+from tasks import TASKS
+from tasks.task import Task
+
+Progress = Callable[[float, str], None]
+
+
+class StepFailed(RuntimeError):
+    """A step raised; the message names it, the cause has its traceback."""
+
+
+def library_versions(names: tuple[str, ...]) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def base_key(model: Model) -> str:
+    return _hash("base", model.name, model.revision)
+
+
+def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device: str) -> list[str]:
+    """Return the store's key of the artifact after each step.
+
+    A key depends on everything that makes the bytes: the model's pinned revision, the data, the
+    seed, the device, and each step's parameters, code version and libraries. Nothing else.
+    """
+    key = _hash(base_key(model) if model else NOTHING, task.name, task.data_hash(), seed, device)
+    keys = []
+    for step in recipe.steps:
+        key = _hash(key, _fingerprint(step))
+        keys.append(key)
+    return keys
+
+
+def _fingerprint(step: Step) -> list[Any]:
+    versions = library_versions(step.libraries)
+    return [step.name, asdict(step), step.version, versions, *step.pins()]
+
+
+def find(
+    recipe: Recipe, model: str, task: Task, seed: int, device: str, store: Store
+) -> Path | None:
+    """Return the folder of an artifact that the store already has."""
+    source = None if model == NO_MODEL else MODELS[model]
+    key = step_keys(recipe, source, task, seed, device)[-1]
+    return store.folder(key) if store.has(key) else None
+
+
+def build(
+    recipe: str, model: str, task: str, seed: int, device: str, threads: int, progress: Progress
+) -> str:
+    """Build what is missing of a recipe, and return the folder of its artifact.
+
+    Raises:
+        StepFailed: a step raised.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    store, steps = Store(), parse_recipe(recipe)
+    source = None if model == NO_MODEL else MODELS[model]
+    keys = step_keys(steps, source, TASKS[task], seed, device)
+    artifact = _base(source, store) if source else None
+    teacher: Artifact | None = None
+    for index, (step, key) in enumerate(zip(steps.steps, keys, strict=True)):
+        prefix = str(Recipe(steps.steps[: index + 1]))
+
+        def make(
+            folder: Path,
+            step: Step = step,
+            parent: Artifact | None = artifact,
+            teacher: Artifact | None = teacher,
+            prefix: str = prefix,
+        ) -> None:
+            bench = Workbench(
+                TASKS[task],
+                seed,
+                device,
+                threads,
+                folder,
+                lambda f, w: progress(f, f"{prefix}: {w}"),
+                teacher,
+            )
+            _apply(step, parent, bench, model, prefix)
+
+        progress(0.0, prefix)
+        made = store.build(key, make)
+        # A network that recovered from pruning does not take its teacher's place.
+        if step.teaches and teacher in (None, artifact):
+            teacher = made
+        artifact = made
+    assert artifact
+    return str(artifact.folder)
+
+
+def _base(model: Model, store: Store) -> Artifact:
+    """Put the pretrained model itself in the store."""
+
+    def make(folder: Path) -> None:
+        model.write(folder)
+        facts = {
+            "format": PRETRAINED,
+            "model": model.name,
+            "recipe": "",
+            "shape": model.shape.to_json(),
+            "lineage": [],
+        }
+        seal(folder, facts)
+
+    return store.build(base_key(model), make)
+
+
+def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, prefix: str) -> None:
+    reset_peak()
+    started = time.perf_counter()
+    try:
+        made = step.apply(parent, bench)
+    except OSError:
+        raise  # the store says what is wrong with the disk
+    except Exception as error:
+        raise StepFailed(f"{step}: {type(error).__name__}: {error}") from error
+    cost = {
+        "step": str(step),
+        "family": step.family,
+        "seconds": round(time.perf_counter() - started, 3),
+        "peak_bytes": peak_bytes(),
+        "device": bench.device,
+        "threads": bench.threads,
+        "parent": parent.sha256 if parent else None,
+        "versions": library_versions(step.libraries),
+    }
+    task = bench.task
+    seal(
+        bench.folder,
+        made.manifest
+        | {
+            "task": task.name,
+            "kind": task.kind,
+            "labels": list(task.labels),
+            "metric": task.metric,
+            "data_sha256": task.data_hash(),
+            "max_tokens": task.max_tokens,
+            "model": model,
+            "recipe": prefix,
+            "seed": bench.seed,
+            "lineage": [*(parent.lineage if parent else []), cost],
+        },
+        tuple(f["name"] for f in made.manifest["files"] if not f["needed"]),
+    )

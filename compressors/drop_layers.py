@@ -1,0 +1,43 @@
+"""Dropping the top layers: the simplest way to a shallower network, without any training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from compressors.distill import fewer_layers
+from compressors.step import PRETRAINED, PYTORCH, Plan, Step, headline
+
+if TYPE_CHECKING:
+    from compressors.workbench import Workbench
+    from models.artifact import Artifact
+
+
+@dataclass(frozen=True)
+class DropLayers(Step):
+    """Keep the lowest `layers` layers (Sajjad et al. 2020, arXiv 2004.03844).
+
+    Of the ways that they compare, dropping from the top costs least; `+finetune` recovers.
+    """
+
+    name: ClassVar[str] = "drop-layers"
+    family: ClassVar[str] = "pruning"
+    accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
+    produces: ClassVar[str | None] = None
+
+    layers: int = headline(3, low=1, high=48)
+
+    def plan(self, before: Plan, device: str) -> Plan:
+        return replace(super().plan(before, device), shape=fewer_layers(self, before, self.layers))
+
+    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
+        from models.networks import attention_width, layers_of, load_classifier, save_network
+
+        assert source
+        network = load_classifier(source.folder, workbench.outputs, workbench.seed)
+        del layers_of(network)[self.layers :]
+        network.config.num_hidden_layers = self.layers
+        save_network(network, workbench.folder)
+        workbench.keep(source, "tokenizer.json")
+        now = {"layers": self.layers, "attention": attention_width(network)}
+        return workbench.seal(source, shape=source.manifest["shape"] | now)

@@ -1,0 +1,46 @@
+"""Dynamic int8 of ONNX Runtime: weights and embeddings int8, activations quantized at each call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from compressors.onnx_export import ONNX, export
+from compressors.step import PYTORCH, Step
+
+if TYPE_CHECKING:
+    from compressors.workbench import Workbench
+    from models.artifact import Artifact
+
+
+@dataclass(frozen=True)
+class OnnxInt8(Step):
+    """Post-training dynamic quantization of an ONNX graph, embedding tables included.
+
+    Q8BERT's numbers (Zafrir et al. 2019, arXiv 1910.06188), without its training.
+    """
+
+    name: ClassVar[str] = "onnx-int8"
+    family: ClassVar[str] = "quantization"
+    accepts: ClassVar[tuple[str, ...]] = (PYTORCH, ONNX)
+    produces: ClassVar[str | None] = "onnx-int8"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxruntime")
+
+    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
+        import logging
+
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        assert source
+        exported, target = source.folder / "model.onnx", workbench.folder / "model.onnx"
+        pad_id = source.manifest.get("pad_id")
+        if source.format == PYTORCH:
+            exported = workbench.folder / "fp32.onnx"
+            pad_id = export(source, workbench.outputs, exported)
+        logging.getLogger().setLevel(logging.ERROR)  # it advises a pre-process that fails on BERT
+        quantize_dynamic(exported, target, weight_type=QuantType.QInt8, per_channel=True)
+        if source.format == PYTORCH:
+            exported.unlink()
+        workbench.keep(source, "tokenizer.json")
+        return workbench.seal(source, format=self.produces, pad_id=pad_id)

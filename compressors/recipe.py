@@ -1,0 +1,135 @@
+"""Recipes: steps joined with `+`, parsed and checked before any work."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from compressors import STEPS
+from compressors.step import NOTHING, PRETRAINED, Plan, Step, Unsupported
+from models import NO_MODEL
+from models.model import Model
+from models.predictors import RUNTIMES
+
+
+class RecipeError(ValueError):
+    """A recipe that no model can follow; the message names the step and what would be right."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Steps in order."""
+
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.steps))
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families of its steps, each once, in order."""
+        return tuple(dict.fromkeys(step.family for step in self.steps))
+
+    @property
+    def needs_model(self) -> bool:
+        return NOTHING not in self.steps[0].accepts
+
+    def plan(self, model: Model | None, device: str) -> Plan:
+        """Say what the recipe would make of a model on a device.
+
+        Raises:
+            Unsupported: a step cannot do it; the message says which and why.
+        """
+        plan = Plan(PRETRAINED, model.shape) if model else Plan(NOTHING)
+        for step in self.steps:
+            plan = step.plan(plan, device)
+        runtime = RUNTIMES[plan.format]
+        if device not in runtime.devices:
+            raise Unsupported(f"{runtime.name} runs {plan.format} on {', '.join(runtime.devices)}")
+        return plan
+
+
+def parse_recipe(text: str) -> Recipe:
+    """Parse `finetune+distill:3+onnx-int8`.
+
+    Raises:
+        RecipeError: an unknown step, a value out of its range, or steps that do not fit.
+    """
+    recipe = Recipe(tuple(_parse_step(part, text) for part in text.split("+")))
+    _check_formats(recipe, text)
+    return recipe
+
+
+def _parse_step(part: str, recipe: str) -> Step:
+    name, colon, value = part.partition(":")
+    if name not in STEPS:
+        raise RecipeError(
+            f"recipe '{recipe}': unknown step '{part}'{_did_you_mean(name, STEPS, value)}; "
+            f"steps: {', '.join(sorted(STEPS))}"
+        )
+    step = STEPS[name]
+    if not colon:
+        return step()
+    field = step.headline_field()
+    if field is None:
+        raise RecipeError(f"recipe '{recipe}': step '{name}' takes no value, got '{value}'")
+    if "choices" in field.metadata:
+        return step.with_value(_one_of(field, part, value, recipe))
+    low, high = field.metadata["low"], field.metadata["high"]
+    kind = float if "float" in str(field.type) else int
+    try:
+        number = kind(value)
+    except ValueError:
+        expected = "a whole number" if kind is int else "a number"
+        raise RecipeError(
+            f"recipe '{recipe}': '{part}' needs {expected} from {low} to {high}, got '{value}'"
+        ) from None
+    if not low <= number <= high:
+        raise RecipeError(f"recipe '{recipe}': '{part}' is out of range: {low} to {high}")
+    return step.with_value(number)
+
+
+def _one_of(field: Any, part: str, value: str, recipe: str) -> str:
+    choices = field.metadata["choices"]
+    if value not in choices:
+        raise RecipeError(
+            f"recipe '{recipe}': '{part}': unknown {field.name} '{value}'"
+            f"{_did_you_mean(value, choices)}; {field.name}s: {', '.join(choices)}"
+        )
+    return value
+
+
+def _did_you_mean(name: str, known: Iterable[str], value: str = "") -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    if not close:
+        return ""
+    return f"; did you mean '{close[0]}{':' + value if value else ''}'?"
+
+
+def _check_formats(recipe: Recipe, text: str) -> None:
+    first = recipe.steps[0]
+    format = NOTHING if NOTHING in first.accepts else PRETRAINED
+    for step in recipe.steps:
+        if format not in step.accepts:
+            raise RecipeError(
+                f"recipe '{text}': '{step}' needs {' or '.join(step.accepts)}, "
+                f"but gets {format} there{_producers(step)}"
+            )
+        format = step.format_after(format)
+    if format not in RUNTIMES:
+        raise RecipeError(
+            f"recipe '{text}' ends in format '{format}', which no runtime executes; "
+            "a head must be trained: add 'finetune' or 'logistic'"
+        )
+
+
+def _producers(step: Step) -> str:
+    makers = sorted(name for name, other in STEPS.items() if other.produces in step.accepts)
+    return f"; put {' or '.join(makers)} before it" if makers else ""
+
+
+def model_of(recipe: Recipe, model: str) -> str:
+    """Controls belong to the model `none`; every other recipe to the model asked for."""
+    return model if recipe.needs_model else NO_MODEL

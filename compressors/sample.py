@@ -1,0 +1,39 @@
+"""A sample of the training text in padded batches: importance and activations are measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.tokenization import pad
+
+if TYPE_CHECKING:
+    import torch
+
+    from compressors.workbench import Workbench
+    from models.artifact import Artifact
+
+BATCH = 32
+
+
+def batches(
+    workbench: Workbench, source: Artifact, pad_id: int, examples: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Draw training examples by the seed, and yield those of like lengths together.
+
+    Yields:
+        `input_ids` and `attention_mask` [batch, tokens] and `labels` [batch], on the device.
+    """
+    import torch
+
+    data = workbench.tokens(source, "train")
+    drawn = np.random.default_rng(workbench.seed).permutation(len(data))[:examples]
+    rows = data.select(drawn).sort("length")
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        labels = np.asarray(batch["labels"], dtype=workbench.label_type)
+        arrays = pad(batch["input_ids"], pad_id)._asdict() | {"labels": labels}
+        yield {name: torch.from_numpy(a).to(workbench.device) for name, a in arrays.items()}
+        workbench.progress(start / len(rows), "reading the training texts")

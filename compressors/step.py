@@ -1,0 +1,119 @@
+"""What a step is: a frozen dataclass that says everything about one transformation of an artifact."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from models.model import Shape
+
+if TYPE_CHECKING:
+    from compressors.workbench import Workbench
+    from models.artifact import Artifact
+
+NOTHING = "nothing"
+"""The format that a control starts from."""
+PRETRAINED = "pretrained"
+"""A PyTorch encoder without a head for the task."""
+PYTORCH = "pytorch"
+"""A fine-tuned PyTorch classifier in fp32."""
+
+
+class Unsupported(Exception):
+    """A step cannot be applied; the message is the reason, known before any work."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of an artifact before it exists."""
+
+    format: str
+    shape: Shape | None = None
+    teacher: Shape | None = None
+    """Of the fine-tuned network that the steps after it learn from, if there is one."""
+
+
+def headline(default: Any, low: float, high: float) -> Any:
+    """Declare the field that the value after the colon sets, with its range (both ends allowed)."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def headline_name(default: str, choices: Mapping[str, Any]) -> Any:
+    """Declare the field that the value after the colon sets, where that is a name among `choices`."""
+    return field(default=default, metadata={"choices": choices})
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transformation, artifact in, artifact out. Subclasses are frozen dataclasses.
+
+    A subclass declares the class variables below, has at most one `headline` field, and applies
+    itself. Its `version` goes into the store's key: raise it when the result changes.
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+    """training, distillation, quantization, pruning, transfer, conversion or control."""
+    accepts: ClassVar[tuple[str, ...]]
+    """Formats that it can start from."""
+    produces: ClassVar[str | None]
+    """Format that it makes; None: the one that it got."""
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda", "mps")
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+    """Distributions whose versions change the result."""
+    extras: ClassVar[dict[str, str]] = {}
+    """Modules that a bare install lacks, each with the extra that brings it."""
+    version: ClassVar[int] = 1
+
+    def plan(self, before: Plan, device: str) -> Plan:
+        """Say what this step would make of `before`, without any work.
+
+        Raises:
+            Unsupported: it cannot; the message is the reason.
+        """
+        if before.format not in self.accepts:
+            raise Unsupported(f"{self} needs {' or '.join(self.accepts)}, got {before.format}")
+        if device not in self.devices:
+            raise Unsupported(f"{self} runs on {', '.join(self.devices)}, not on {device}")
+        for module, extra in self.extras.items():
+            if importlib.util.find_spec(module) is None:
+                raise Unsupported(f"pip install -e '.[{extra}]'")
+        teacher = before.teacher or (before.shape if self.teaches else None)
+        return replace(before, format=self.format_after(before.format), teacher=teacher)
+
+    def format_after(self, before: str) -> str:
+        """Return the format that it makes of an artifact of format `before`."""
+        return self.produces or before
+
+    @property
+    def teaches(self) -> bool:
+        """Say whether it makes a network fine-tuned on the labels: a teacher for the steps after it."""
+        return self.produces == PYTORCH and self.family in ("training", "transfer")
+
+    def pins(self) -> list[str]:
+        """Return the revisions of the models that it reads beside its source."""
+        return []
+
+    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
+        """Make the new artifact in `workbench.folder`; `source` is never changed."""
+        raise NotImplementedError
+
+    @classmethod
+    def headline_field(cls) -> Any:
+        """Return the dataclass field behind the colon, or None."""
+        return next((f for f in fields(cls) if {"low", "choices"} & f.metadata.keys()), None)
+
+    @classmethod
+    def with_value(cls, value: Any) -> Self:
+        """Make the step from its headline value."""
+        return cls(**{cls.headline_field().name: value})
+
+    def __str__(self) -> str:
+        """The step as a recipe writes it: `distill:3`."""
+        own = self.headline_field()
+        value = getattr(self, own.name) if own else None
+        if value is None:
+            return self.name
+        return f"{self.name}:{value if isinstance(value, str) else format(value, 'g')}"

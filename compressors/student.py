@@ -1,0 +1,54 @@
+"""The distilled student's control: the same layers, the same number of steps, no teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from compressors.distill import fewer_layers, keep_layers
+from compressors.finetune import name_labels
+from compressors.step import PRETRAINED, PYTORCH, Plan, Step, headline
+
+if TYPE_CHECKING:
+    from compressors.workbench import Workbench
+    from models.artifact import Artifact
+
+
+@dataclass(frozen=True)
+class Student(Step):
+    """Fine-tune every k-th layer of the pretrained model on the labels alone.
+
+    What `distill:N` gains over `student:N` is what the teacher is worth.
+    """
+
+    name: ClassVar[str] = "student"
+    family: ClassVar[str] = "control"
+    accepts: ClassVar[tuple[str, ...]] = (PRETRAINED,)
+    produces: ClassVar[str | None] = PYTORCH
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
+
+    layers: int = headline(3, low=1, high=48)
+    epochs: int = 2
+    learning_rate: float = 1e-4
+
+    def plan(self, before: Plan, device: str) -> Plan:
+        return replace(super().plan(before, device), shape=fewer_layers(self, before, self.layers))
+
+    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
+        from models.networks import load_classifier, save_network
+
+        assert source
+        student = load_classifier(source.folder, workbench.outputs, workbench.seed)
+        keep_layers(student, self.layers)
+        workbench.train(
+            student,
+            source,
+            "train",
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+        )
+        name_labels(student, workbench)
+        save_network(student, workbench.folder)
+        workbench.keep(source, "tokenizer.json")
+        shape = source.manifest["shape"] | {"layers": self.layers}
+        return workbench.seal(source, format=PYTORCH, shape=shape)

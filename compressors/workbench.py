@@ -1,0 +1,196 @@
+"""What a step gets besides its source: data, seed, device, teacher and a folder to write to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.artifact import Artifact, seal
+from models.tokenization import load_tokenizer, pad, tokenize
+from tasks.assets import cache_folder
+from tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Everything that a step may use, and where it writes."""
+
+    task: Task
+    seed: int
+    device: str
+    threads: int
+    folder: Path
+    """Empty; what the step writes here becomes the artifact."""
+    progress: Callable[[float, str], None]
+    """Fraction done and what is being done."""
+    teacher: Artifact | None = None
+    """The recipe's fine-tuned network before anything was compressed, if a step made one."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits: one a label, one for regression."""
+        return len(self.task.labels) or 1
+
+    @property
+    def label_type(self) -> type[np.generic]:
+        return np.float32 if self.task.kind == "regression" else np.int64
+
+    def texts(self, *splits: str) -> list[str]:
+        """Return the texts of splits; those that are evaluated cannot be had here.
+
+        Raises:
+            ValueError: a split that a step must not see.
+        """
+        if wrong := set(splits) - {"train", "unlabelled"}:
+            raise ValueError(f"a step learns from train and unlabelled only, not from {wrong}")
+        return [example.text for split in splits for example in self.task.splits().get(split, ())]
+
+    def labels(self) -> np.ndarray:
+        """Return the labels of the train split, [n]."""
+        return np.array([e.label for e in self.task.splits()["train"]], dtype=self.label_type)
+
+    def tokens(self, source: Artifact, *splits: str) -> Dataset:
+        """Return token ids of splits (`input_ids`, `length`), with `labels` if train alone."""
+        from datasets import Dataset
+
+        tokenizer = load_tokenizer(source.folder, self.task.max_tokens)
+        ids = tokenize(tokenizer, self.texts(*splits))
+        columns: dict[str, Any] = {"input_ids": ids, "length": [len(row) for row in ids]}
+        if splits == ("train",):
+            columns["labels"] = self.labels()
+        return Dataset.from_dict(columns)
+
+    def train(self, network: Any, source: Artifact, *splits: str, **settings: Any) -> None:
+        """Train in place on splits, as `source`'s tokenizer reads them.
+
+        Args:
+            settings: epochs, learning rate, loss … of `models.training.train`. A loss gets batches
+                with `index`, the texts' places in `texts(*splits)`.
+        """
+        from models.training import train
+
+        data = self.tokens(source, *splits)
+        if "loss" in settings:
+            data = data.add_column("index", list(range(len(data))))
+        train(
+            network,
+            data,
+            pad_id=network.config.pad_token_id or 0,
+            seed=self.seed,
+            device=self.device,
+            **({"progress": self.progress} | settings),
+        )
+
+    def lessons(self, teacher: Artifact, *splits: str) -> Mapping[str, np.ndarray]:
+        """Return what a fine-tuned teacher says of splits; computed once, then kept.
+
+        The teacher reads with its own tokenizer, and what it says belongs to texts, not to tokens:
+        its student may have another vocabulary.
+
+        Returns:
+            `logits` float32 [n, outputs] and `states` float16 [n, layers, hidden]: the first
+            token's hidden state after each layer. Each is read from the disk when it is asked for.
+        """
+        return self._lessons(teacher, self.texts(*splits))
+
+    def compare_on_validation(
+        self, student: Any, source: Artifact, teacher: Artifact
+    ) -> dict[str, float]:
+        """Compare a student that has learnt with its teacher, on texts that no step learns from.
+
+        The figures tell whether the teacher was worth listening to; no step sees text or label.
+
+        Args:
+            student: a classifier that reads the tokens of `source`'s tokenizer.
+
+        Returns:
+            `teacher_error` and `student_error`: shares of wrong answers (squared errors for
+            regression), and `gain`: by how many standard errors the student is better. Empty
+            without a validation split.
+        """
+        examples = self.task.splits().get("validation", [])
+        if len(examples) < 2:
+            return {}
+        texts = [example.text for example in examples]
+        labels = np.array([example.label for example in examples], dtype=self.label_type)
+        tokenizer = load_tokenizer(source.folder, self.task.max_tokens)
+        said = self._ask(student, tokenize(tokenizer, texts))["logits"]
+        mine, theirs = (
+            self._errors(logits, labels)
+            for logits in (said, self._lessons(teacher, texts)["logits"])
+        )
+        better = theirs - mine
+        spread = better.std(ddof=1) / np.sqrt(len(better))
+        gain = better.mean() / spread if spread else 0.0
+        figures = {"teacher_error": theirs.mean(), "student_error": mine.mean(), "gain": gain}
+        return {name: round(float(value), 4) for name, value in figures.items()}
+
+    def _errors(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        if self.task.kind == "regression":
+            return (logits[:, 0] - labels) ** 2
+        return (logits.argmax(axis=1) != labels).astype(np.float64)
+
+    def _lessons(self, teacher: Artifact, texts: list[str]) -> Mapping[str, np.ndarray]:
+        identity = json.dumps([1, teacher.sha256, self.device, texts]).encode()
+        kept = cache_folder() / "lessons" / f"{hashlib.sha256(identity).hexdigest()}.npz"
+        if not kept.exists():
+            from models.networks import load_classifier
+
+            network = load_classifier(teacher.folder, self.outputs)
+            tokenizer = load_tokenizer(teacher.folder, self.task.max_tokens)
+            lessons = self._ask(network, tokenize(tokenizer, texts))
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = kept.with_name(f"{os.getpid()}-{kept.name}")
+            np.savez(unfinished, **lessons)  # type: ignore[arg-type]
+            os.replace(unfinished, kept)
+        return np.load(kept)
+
+    def _ask(self, network: Any, ids: list[list[int]]) -> dict[str, np.ndarray]:
+        import torch
+
+        from models.training import autocast
+
+        network.to(self.device).eval()
+        config = network.config
+        pad_id = config.pad_token_id or 0
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        logits = np.empty((len(ids), self.outputs), np.float32)
+        states = np.empty((len(ids), config.num_hidden_layers, config.hidden_size), np.float16)
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            tokens = pad([ids[i] for i in rows], pad_id)
+            given, mask = (torch.from_numpy(array).to(self.device) for array in tokens)
+            with torch.inference_mode(), autocast(self.device):
+                said = network(input_ids=given, attention_mask=mask, output_hidden_states=True)
+                first = torch.stack([layer[:, 0] for layer in said.hidden_states[1:]], dim=1)
+            logits[rows] = said.logits.float().cpu().numpy()
+            states[rows] = first.half().cpu().numpy()
+            self.progress(start / len(order), "asking the teacher")
+        network.to("cpu")
+        return {"logits": logits, "states": states}
+
+    def keep(self, source: Artifact, *names: str) -> None:
+        """Copy files of the source unchanged."""
+        for name in names:
+            shutil.copyfile(source.folder / name, self.folder / name)
+
+    def seal(
+        self, source: Artifact | None, *, not_needed: tuple[str, ...] = (), **facts: Any
+    ) -> Artifact:
+        """Close the folder: its facts are the source's, but for those named here."""
+        inherited = dict(source.manifest) if source else {"max_tokens": self.task.max_tokens}
+        return seal(self.folder, inherited | {"outputs": self.outputs} | facts, not_needed)

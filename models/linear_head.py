@@ -1,0 +1,49 @@
+"""A linear map on features, stored without pickle: `head.safetensors` with `coef` and `intercept`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HEAD = "head.safetensors"
+
+
+def fit(features: Any, targets: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Fit logistic regression (classification) or ridge (regression) with scikit-learn.
+
+    Args:
+        features: [n, dim], dense or sparse.
+        targets: [n] class indices or values.
+
+    Returns:
+        coef float32 [outputs, dim] and intercept float32 [outputs]; a binary classifier gets two
+        rows, so that the difference of its two logits is the fitted log-odds.
+    """
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    if kind == "regression":
+        ridge = Ridge(alpha=1.0, random_state=0).fit(features, targets)
+        coef, intercept = ridge.coef_[None], np.atleast_1d(ridge.intercept_)
+    else:
+        logistic = LogisticRegression(C=1.0, max_iter=1000, random_state=0).fit(features, targets)
+        coef, intercept = logistic.coef_, logistic.intercept_
+        if len(coef) == 1:
+            coef, intercept = np.vstack([0 * coef, coef]), np.append(0, intercept)
+    return coef.astype(np.float32), intercept.astype(np.float32)
+
+
+def save(folder: Path, coef: np.ndarray, intercept: np.ndarray) -> None:
+    from safetensors.numpy import save_file
+
+    head = {"coef": np.ascontiguousarray(coef), "intercept": np.ascontiguousarray(intercept)}
+    save_file(head, folder / HEAD)
+
+
+def load(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return coef float32 [outputs, dim] and intercept float32 [outputs]."""
+    from safetensors.numpy import load_file
+
+    head = load_file(folder / HEAD)
+    return head["coef"], head["intercept"]

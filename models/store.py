@@ -1,0 +1,72 @@
+"""The store keeps artifacts by content of their making: the same key is built once, by one process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from models.artifact import Artifact, open_artifact
+from tasks.assets import cache_folder
+
+
+class StoreError(RuntimeError):
+    """The store cannot be written; the message says where and what to do."""
+
+
+class Store:
+    """Artifacts under one folder; every write appears whole or not at all."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or cache_folder() / "store"
+
+    def folder(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def has(self, key: str) -> bool:
+        return self.folder(key).is_dir()
+
+    def get(self, key: str) -> Artifact:
+        """Open and verify a kept artifact.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
+        return open_artifact(self.folder(key))
+
+    def build(self, key: str, make: Callable[[Path], None]) -> Artifact:
+        """Return the artifact of `key`; if it is not there, let `make` write it to an empty folder.
+
+        Two processes that want one key build it once: the second waits for the first. What `make`
+        leaves unfinished (an exception, a kill, a full disk) never becomes visible.
+
+        Raises:
+            StoreError: the disk is full or the folder cannot be written.
+        """
+        target = self.folder(key)
+        unfinished = self.root / "unfinished" / key
+        try:
+            unfinished.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / "unfinished" / f"{key}.lock"):
+                if not target.is_dir():
+                    # Left by a killed builder: the lock says that nobody works on it any more.
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                    unfinished.mkdir()
+                    try:
+                        make(unfinished)
+                        os.replace(unfinished, target)
+                    finally:
+                        shutil.rmtree(unfinished, ignore_errors=True)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+                raise StoreError(
+                    f"cannot write to {self.root}: {error.strerror}; free some space "
+                    "or point LEANBOARD_CACHE to another folder"
+                ) from error
+            raise
+        return self.get(key)

@@ -1,0 +1,146 @@
+"""Fine-tuning with the Trainer of transformers: the one training loop of every step that learns."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.tokenization import pad
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+
+Loss = Callable[[Any, dict[str, "torch.Tensor"]], "torch.Tensor"]
+"""Model and batch (input_ids, attention_mask, labels, index) to a scalar."""
+
+MIN_STEPS = 60
+"""A few dozen steps on a few hundred texts teach a new head nothing."""
+
+Progress = Callable[[float, str], None]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite; the message says at which step."""
+
+
+def bf16_is_fast(device: str) -> bool:
+    """Say whether the device multiplies bf16 natively; emulated bf16 is slower than fp32."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
+
+
+def autocast(device: str) -> Any:
+    """Return the context in which a network computes in bf16 where that is fast."""
+    import torch
+
+    return torch.autocast(device, torch.bfloat16, enabled=bf16_is_fast(device))
+
+
+def train(
+    network: Any,
+    data: Dataset,
+    *,
+    pad_id: int,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+    device: str,
+    loss: Loss | None = None,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> Any:
+    """Train in place and return the network, in evaluation mode on the CPU.
+
+    The same seed, data and machine give the same bits.
+
+    Args:
+        network: a sequence classifier of transformers.
+        data: columns `input_ids` (list of int), `labels`, and any column that `loss` reads.
+        epochs: at least so many, and more where the data are so few that they make less than
+            `MIN_STEPS` steps.
+        loss: replaces the network's own loss (cross-entropy; squared error for one output).
+
+    Raises:
+        TrainingDiverged: the loss is not finite.
+    """
+    import torch
+    from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if progress:
+                progress(state.global_step / state.max_steps, "training")
+
+    class OurTrainer(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:  # type: ignore[override]
+            own = loss or (lambda network, batch: network(**batch).loss)
+            value = own(model, inputs)
+            if not math.isfinite(value.item()):
+                step = self.state.global_step
+                raise TrainingDiverged(f"the loss is {value.item()} at step {step}: stopped")
+            return value
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        tokens = pad([row["input_ids"] for row in rows], pad_id)
+        batch = {name: torch.from_numpy(array) for name, array in tokens._asdict().items()}
+        for name in rows[0].keys() - {"input_ids", "length"}:
+            batch[name] = torch.from_numpy(np.asarray([row[name] for row in rows]))
+        return batch
+
+    set_seed(seed)
+    _without_dropout(network)
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = TrainingArguments(
+            output_dir=scratch,
+            num_train_epochs=max(epochs, math.ceil(MIN_STEPS * batch_size / len(data))),
+            learning_rate=learning_rate,
+            per_device_train_batch_size=batch_size,
+            warmup_steps=0.1,
+            weight_decay=0.01,
+            optim="adamw_torch_fused",
+            bf16=bf16_is_fast(device),
+            train_sampling_strategy="group_by_length",
+            remove_unused_columns=False,
+            use_cpu=device == "cpu",
+            seed=seed,
+            data_seed=seed,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            log_level="error",
+            dataloader_pin_memory=device == "cuda",
+        )
+        OurTrainer(
+            model=network,
+            args=arguments,
+            train_dataset=data,
+            data_collator=collate,
+            callbacks=[Watch()],
+        ).train()
+    return network.to("cpu").eval()
+
+
+def _without_dropout(network: Any) -> None:
+    """Switch dropout off, and take the attention that is fastest without it.
+
+    On a CPU the random masks cost a fifth of every step, and short fine-tuning does not overfit:
+    MiniLM on `movies`, 2 epochs, 0.861 in 60 s without, 0.851 in 82 s with dropout (2 cores).
+    """
+    from torch import nn
+
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    if hasattr(network, "set_attn_implementation"):
+        network.set_attn_implementation("eager")

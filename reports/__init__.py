@@ -1,0 +1,1 @@
+"""What a run found: its records, the statistics on them, and the tables made from them."""

@@ -1,0 +1,193 @@
+"""The leaderboard: one flat row a cell, made from its records, and the answer to the user's question."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from reports.records import FAILED, OK, Record, Run, cell_id, newest
+
+Row = dict[str, Any]
+
+ROW_FIELDS = [
+    "task",
+    "model",
+    "recipe",
+    "families",
+    "device",
+    "runtime",
+    "threads",
+    "seed",
+    "status",
+    "reason",
+    "artifact_sha256",
+    "quality_metric",
+    "quality",
+    "quality_low",
+    "quality_high",
+    "quality_retained",
+    "agreement",
+    "shifted_quality",
+    "calibration_error",
+    "size_bytes",
+    "size_ratio",
+    "parameters",
+    "nonzero_parameters",
+    "macs",
+    "memory_load_peak_bytes",
+    "memory_steady_bytes",
+    "memory_inference_peak_bytes",
+    "memory_process_peak_bytes",
+    "memory_ratio",
+    "load_seconds",
+    "latency_samples",
+    "latency_single_p50_ms",
+    "latency_single_p95_ms",
+    "latency_batch_p50_ms",
+    "throughput_per_s",
+    "speedup",
+    "speedup_low",
+    "speedup_high",
+    "speedup_batch",
+    "speedup_same_runtime",
+    "build_seconds",
+    "pareto",
+]
+"""The public names, in order."""
+
+REFERENCE = "finetune"
+NO_MODEL = "none"
+WITHIN = 0.99
+"""A row is worth shipping if it keeps this share of the uncompressed model's quality."""
+_SEVERITY = (OK, "skipped", "unsupported", "timeout", FAILED)
+
+
+def rows(run: Run) -> list[Row]:
+    """Return one row a cell, in the order in which the run planned them."""
+    found = newest(run.records)
+    planned: dict[str, list[str]] = run.info["planned"]
+    cells: dict[str, dict[str, Record]] = {name: {} for name in planned}
+    for (cell, measure), record in found.items():
+        cells.setdefault(cell, {})[measure] = record
+    table = [
+        _row(cell, records, planned.get(cell, [])) for cell, records in cells.items() if records
+    ]
+    table += [_unmeasured(cell) for cell, records in cells.items() if not records]
+    by_recipe = {(*_group(row), row["recipe"]): row for row in table}
+    for row in table:
+        _add_ratios(row, by_recipe)
+    _mark_pareto(table)
+    return [{name: row.get(name) for name in ROW_FIELDS} for row in table]
+
+
+def _group(row: Row) -> tuple[Any, ...]:
+    return (row["task"], row["model"], row["device"], row["seed"])
+
+
+def _row(cell: str, records: dict[str, Record], planned: list[str]) -> Row:
+    any_record = next(iter(records.values()))
+    row: Row = dict(any_record.cell)
+    hashes = {r.artifact_sha256 for r in records.values() if r.artifact_sha256}
+    for record in records.values():
+        row |= {name: metric.value for name, metric in record.metrics.items()}
+        row |= record.facts
+    worst = max(records.values(), key=lambda record: _SEVERITY.index(record.status))
+    row["status"], row["reason"] = worst.status, worst.reason
+    row["artifact_sha256"] = min(hashes, default=None)
+    missing = [measure for measure in planned if measure not in records]
+    if row["status"] == OK and len(hashes) > 1:
+        row["status"], row["reason"] = FAILED, f"measures of {len(hashes)} different artifacts"
+    elif row["status"] == OK and missing:
+        row["status"], row["reason"] = FAILED, f"not measured: {', '.join(missing)}"
+    row["families"] = " ".join(row.get("families") or [])
+    return row
+
+
+def _unmeasured(cell: str) -> Row:
+    task, model, recipe, device, seed = cell.split("/")
+    names = {"task": task, "model": model, "recipe": recipe, "device": device}
+    row = names | {"seed": int(seed[1:]), "status": FAILED, "reason": "not measured"}
+    assert cell_id(row) == cell
+    return row
+
+
+def _ratio(above: Any, below: Any) -> float | None:
+    return above / below if above is not None and below else None
+
+
+def _add_ratios(row: Row, by_recipe: dict[tuple[Any, ...], Row]) -> None:
+    """Add what is relative to the reference and to the same runtime's fp32; larger is better."""
+    reference = by_recipe.get((*_group(row), REFERENCE))
+    if reference is None or row["model"] == NO_MODEL:
+        return
+    if (reference.get("quality") or 0) > 0:
+        row["quality_retained"] = _ratio(row.get("quality"), reference["quality"])
+    row["size_ratio"] = _ratio(reference.get("size_bytes"), row.get("size_bytes"))
+    peak = "memory_inference_peak_bytes"
+    row["memory_ratio"] = _ratio(reference.get(peak), row.get(peak))
+    control = by_recipe.get((*_group(row), row.get("runtime_control")))
+    if control:
+        row["speedup_same_runtime"] = _ratio(row.get("speedup"), control.get("speedup"))
+
+
+def _mark_pareto(table: list[Row]) -> None:
+    """Mark the rows that no other row of their task, device and seed beats in every respect.
+
+    The respects are quality (up), bytes on disk (down) and p50 of one text (down).
+    """
+    import numpy as np
+
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in table:
+        row["pareto"] = False
+        measured = (row.get("quality"), row.get("size_bytes"), row.get("latency_single_p50_ms"))
+        if row["status"] == OK and None not in measured:
+            groups[row["task"], row["device"], row["seed"]].append(row)
+    for group in groups.values():
+        points = np.array(
+            [[-r["quality"], r["size_bytes"], r["latency_single_p50_ms"]] for r in group]
+        )
+        for row, point in zip(group, points, strict=True):
+            no_worse = (points <= point).all(axis=1)
+            row["pareto"] = not (no_worse & (points < point).any(axis=1)).any()
+
+
+def answer(table: list[Row]) -> list[str]:
+    """Say for each task and device which row to ship: three sentences each."""
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in table:
+        groups[row["task"], row["model"], row["device"]].append(row)
+    sentences = []
+    for (task, model, device), group in groups.items():
+        if model != NO_MODEL and any(row["recipe"] == REFERENCE for row in group):
+            sentences += _answer_for(f"{task}, {model} on {device}", group)
+    return sentences
+
+
+def _answer_for(where: str, group: list[Row]) -> list[str]:
+    good = [
+        row
+        for row in group
+        if row["status"] == OK
+        and row["recipe"] != REFERENCE
+        and (row["quality_retained"] or 0) >= WITHIN
+    ]
+    if not good:
+        return [f"{where}: no compressed row keeps {WITHIN:.0%} of the uncompressed model."]
+    lines = []
+    if all(row["size_ratio"] for row in good):
+        row = min(good, key=lambda row: row["size_bytes"])
+        size = f"{row['size_bytes'] / 1e6:.1f} MB, {row['size_ratio']:.1f}x smaller"
+        lines.append(f"{where}: the smallest is {row['recipe']} ({size}, {_kept(row)}).")
+    if all(row["speedup"] for row in good):
+        row = max(good, key=lambda row: row["speedup"])
+        speed = f"{row['latency_single_p50_ms']:.2g} ms, {row['speedup']:.1f}x faster"
+        lines.append(f"{where}: the fastest is {row['recipe']} ({speed}, {_kept(row)}).")
+    row = max(good, key=lambda row: row["quality"])
+    quality = f"{row['quality_metric']} {row['quality']:.3f}"
+    lines.append(f"{where}: the most accurate is {row['recipe']} ({quality}, {_kept(row)}).")
+    return lines
+
+
+def _kept(row: Row) -> str:
+    return f"keeps {row['quality_retained']:.1%}"

@@ -1,0 +1,187 @@
+"""Records: what one measure found in one cell, one JSON object a line, appended at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+RECORDS = "records.jsonl"
+RUN = "run.json"
+OK, UNSUPPORTED, SKIPPED, FAILED, TIMEOUT = "ok", "unsupported", "skipped", "failed", "timeout"
+
+
+class RecordError(ValueError):
+    """A run's files are damaged or too new; the message names file and line."""
+
+
+class CutLine(RecordError):
+    """A line that is no JSON: a crash has cut it short."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure with its unit and direction."""
+
+    value: float | int | str | None
+    unit: str
+    lower_is_better: bool | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one measure found in one cell."""
+
+    run: str
+    cell: dict[str, Any]
+    measure: str
+    """build, accuracy, size, memory or latency."""
+    status: str
+    reason: str | None = None
+    artifact_sha256: str | None = None
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    samples: str | None = None
+    """File with the raw samples, relative to the run's folder."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What is not a figure: runtime, families, lineage …"""
+    schema: int = SCHEMA
+
+    @property
+    def cell_id(self) -> str:
+        return cell_id(self.cell)
+
+    def to_json(self) -> str:
+        """Return one line; what is not a finite number becomes null."""
+        return json.dumps(_finite(asdict(self)), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Record:
+        """Read one line.
+
+        Raises:
+            RecordError: it is no record, or of a newer schema.
+        """
+        try:
+            data = json.loads(line)
+            if data["schema"] > SCHEMA:
+                raise RecordError(
+                    f"schema {data['schema']} is newer than {SCHEMA}: upgrade Leanboard"
+                )
+            metrics = {name: Metric(**metric) for name, metric in data.pop("metrics").items()}
+            return cls(**data, metrics=metrics)
+        except json.JSONDecodeError as error:
+            raise CutLine(str(error)) from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RecordError(f"no record ({type(error).__name__}: {error})") from None
+
+
+def cell_id(cell: dict[str, Any]) -> str:
+    """Return `task/model/recipe/device/s0`."""
+    return "{task}/{model}/{recipe}/{device}/s{seed}".format(**cell)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def append(folder: Path, record: Record) -> None:
+    """Append one record in one write, and wait until it is on the disk."""
+    descriptor = os.open(folder / RECORDS, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        # A line that a kill has cut short must not swallow this one.
+        os.write(descriptor, (b"\n" if torn else b"") + record.to_json().encode() + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(folder: Path) -> list[Record]:
+    """Read a run's records; a line that was cut by a crash is left out, with a warning.
+
+    Raises:
+        RecordError: a newer schema, or JSON that is no record.
+    """
+    path = folder / RECORDS
+    if not path.exists():
+        return []
+    records = []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                records.append(Record.from_json(line))
+            except CutLine:
+                warnings.warn(f"{path}, line {number} was cut and is left out", stacklevel=2)
+            except RecordError as error:
+                raise RecordError(f"{path}, line {number}: {error}") from None
+    return records
+
+
+def newest(records: list[Record]) -> dict[tuple[str, str], Record]:
+    """Return the last record of each (cell id, measure)."""
+    return {(record.cell_id, record.measure): record for record in records}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, as read."""
+
+    folder: Path
+    info: dict[str, Any]
+    """`run.json`: id, machine, versions, threads, planned measures of each cell."""
+    records: list[Record]
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        RecordError: it is no run, or damaged.
+    """
+    try:
+        info = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"{folder} is no run: it has no {RUN}") from None
+    except ValueError as error:
+        raise RecordError(f"{folder / RUN} is damaged: {error}") from None
+    if info.get("schema", 0) > SCHEMA:
+        raise RecordError(f"{folder / RUN} has a newer schema than {SCHEMA}: upgrade Leanboard")
+    return Run(folder, info, read(folder))
+
+
+def find_run(name: str, output: Path) -> Path:
+    """Return the folder of a run given by path, by name below `output`, or as `latest`.
+
+    Raises:
+        RecordError: there is none; the message has the newest names.
+    """
+    for folder in (Path(name), output / name):
+        if (folder / RUN).exists():
+            return folder.resolve()
+    known = sorted(
+        (p.parent.name for p in output.glob(f"*/{RUN}") if not p.parent.is_symlink()), reverse=True
+    )
+    hint = f"; runs in {output}: {', '.join(known[:5])}" if known else f"; {output} has no runs"
+    raise RecordError(f"no run '{name}'{hint}")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file as a whole: nobody ever sees half of it."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,123 @@
+"""Intervals and scores, by scipy and scikit-learn wherever they have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+RESAMPLES = 1000
+PERCENTILE_NEEDS = {50: 1, 90: 29, 95: 59, 99: 299}
+"""Samples from which the largest one bounds the percentile with 95 % confidence: p^n <= 0.05."""
+
+
+class Interval(NamedTuple):
+    """An estimate and its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def accuracy(right: np.ndarray) -> Interval:
+    """Share of right answers, with Wilson's interval. `right`: bool [n]."""
+    from scipy.stats import binomtest
+
+    hits, n = int(right.sum()), len(right)
+    bounds = binomtest(hits, n).proportion_ci(method="wilson")
+    return Interval(hits / n, float(bounds.low), float(bounds.high))
+
+
+def pearson(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Pearson correlation; 0 if one side is constant. Both [n]."""
+    if np.ptp(predicted) == 0 or np.ptp(truth) == 0:
+        return 0.0
+    return float(np.corrcoef(predicted, truth)[0, 1])
+
+
+def spearman(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Rank correlation; 0 if one side is constant. Both [n]."""
+    from scipy.stats import rankdata
+
+    return pearson(rankdata(predicted), rankdata(truth))
+
+
+def bootstrap(
+    score: Callable[..., float], *arrays: np.ndarray, resamples: int = RESAMPLES
+) -> Interval:
+    """Percentile bootstrap of a score of paired arrays [n], resampled together; fixed seed."""
+    random = np.random.default_rng(0)
+    n = len(arrays[0])
+    drawn = [
+        score(*(array[rows] for array in arrays))
+        for rows in (random.integers(0, n, n) for _ in range(resamples))
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(score(*arrays), float(low), float(high))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Logits [n, classes] to probabilities."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error, 15 bins of equal width (Guo et al. 2017, arXiv 1706.04599)."""
+    probabilities = softmax(logits)
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.abs(
+        np.bincount(bin_of, right.astype(float), bins) - np.bincount(bin_of, confidence, bins)
+    )
+    return float(gaps.sum() / len(labels))
+
+
+def accuracy_difference(right: np.ndarray, reference: np.ndarray) -> tuple[Interval, float]:
+    """Paired difference of two accuracies (ours - reference's) and McNemar's exact p.
+
+    Args:
+        right, reference: bool [n], the same examples.
+    """
+    from scipy.stats import binomtest
+
+    difference = right.astype(float) - reference.astype(float)
+    mean, spread = difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))
+    gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
+    p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    half = float(1.96 * spread)
+    return Interval(float(mean), float(mean) - half, float(mean) + half), p
+
+
+def percentile(samples: np.ndarray, rank: int) -> float | None:
+    """Return a percentile, or None where the samples do not carry it."""
+    if samples.size < PERCENTILE_NEEDS[rank]:
+        return None
+    return float(np.percentile(samples, rank))
+
+
+def pair_log_ratio(reference: np.ndarray, candidate: np.ndarray) -> float:
+    """One pair's figure: for each request the log ratio of the medians over blocks, averaged.
+
+    Args:
+        reference, candidate: seconds [requests, blocks].
+    """
+    medians = np.median(reference, axis=1) / np.median(candidate, axis=1)
+    return float(np.log(medians).mean())
+
+
+def speedup(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Interval:
+    """Speed-up over fresh (reference, candidate) pairs, with a t interval over the pairs.
+
+    With a single pair there is no interval: low and high are NaN.
+    """
+    from scipy.stats import t
+
+    ratios = np.array([pair_log_ratio(reference, candidate) for reference, candidate in pairs])
+    n, mean = len(ratios), float(ratios.mean())
+    if n < 2:
+        return Interval(float(np.exp(mean)), float("nan"), float("nan"))
+    half = float(t.ppf(0.975, n - 1) * ratios.std(ddof=1) / np.sqrt(n))
+    return Interval(*(float(np.exp(x)) for x in (mean, mean - half, mean + half)))

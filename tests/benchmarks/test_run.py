@@ -1,0 +1,267 @@
+"""Whole runs of `pytest benchmarks/`, as a user starts them, on the tiny task."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.matrix import Cell
+from reports.leaderboard import ROW_FIELDS
+from reports.statistics import accuracy, speedup
+from tasks import TASKS
+from tests.conftest import ROOT, Bench, Outcome, command
+
+CRASHING = Path(__file__).parent / "crashing.py"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """One run of four recipes, looked at from many sides."""
+    output = tmp_path_factory.mktemp("whole")
+    recipes = "finetune,finetune+int8,finetune+onnx-int8,majority"
+    done = subprocess.run(
+        command(output, "--recipe", recipes), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return Outcome(output, done)
+
+
+def test_passes_and_ends_with_the_leaderboard(whole: Outcome) -> None:
+    assert whole.status == 0, whole.text
+    assert "16 passed" in whole.text
+    board = whole.text[whole.text.index("= leaderboard =") :]
+    assert "finetune+onnx-int8" in board
+    assert "wall time" in board
+    lines = board.splitlines()[1:]
+    table = [line for line in lines if not line.startswith(("=", "wall time", "reports in"))]
+    assert max(map(len, table)) <= 120
+
+
+def test_rows_are_the_public_ones(whole: Outcome) -> None:
+    board = json.loads((whole.folder / "leaderboard.json").read_text())
+    assert board["schema"] == 1
+    assert board["run"]["machine"]["cpu"]
+    assert all(tuple(row) == tuple(ROW_FIELDS) for row in board["rows"])
+    rows = list(csv.DictReader((whole.folder / "leaderboard.csv").open()))
+    assert [row["recipe"] for row in rows] == [row["recipe"] for row in board["rows"]]
+    reference = whole.rows["finetune"]
+    assert reference["quality_retained"] == reference["size_ratio"] == reference["agreement"] == 1.0
+    assert whole.rows["finetune+onnx-int8"]["size_ratio"] > 2
+    assert whole.rows["majority"]["speedup"] is None
+    assert all(row["status"] == "ok" for row in whole.rows.values())
+
+
+def test_every_figure_can_be_made_again_from_the_samples(whole: Outcome) -> None:
+    row = whole.rows["finetune+onnx-int8"]
+    name = "tiny__tiny-bert__finetune+onnx-int8__cpu__s0"
+    labels = np.array([e.label for e in TASKS["tiny"].splits()["test"]])
+    with np.load(whole.folder / "samples" / f"{name}.predictions.npz") as kept:
+        again = accuracy(kept["test"].argmax(axis=1) == labels)
+    assert (row["quality"], row["quality_low"], row["quality_high"]) == tuple(again)
+    with np.load(whole.folder / "samples" / f"{name}.latency.npz") as kept:
+        pairs = list(zip(kept["reference_single"], kept["candidate_single"], strict=True))
+        assert row["latency_samples"] == kept["candidate_single"].size
+        p50 = 1e3 * float(np.median(kept["candidate_single"]))
+    assert row["latency_single_p50_ms"] == p50
+    assert (row["speedup"], row["speedup_low"], row["speedup_high"]) == pytest.approx(
+        speedup(pairs)
+    )
+
+
+def test_one_row_is_of_one_artifact(whole: Outcome) -> None:
+    for recipe, row in whole.rows.items():
+        hashes = {r["artifact_sha256"] for r in whole.records if r["cell"]["recipe"] == recipe}
+        assert hashes == {row["artifact_sha256"]}
+
+
+def test_pytest_benchmark_has_the_workers_durations(whole: Outcome) -> None:
+    found = json.loads((whole.folder / "pytest-benchmark.json").read_text())["benchmarks"]
+    assert len(found) == 4
+    for benchmark in found:
+        info = benchmark["extra_info"]
+        assert 1e3 * benchmark["stats"]["median"] == pytest.approx(info["latency_single_p50_ms"])
+        assert info["artifact_sha256"]
+
+
+def test_the_account_of_the_time_adds_up(whole: Outcome) -> None:
+    account = json.loads((whole.folder / "run.json").read_text())["account"]
+    wall = account.pop("wall")
+    assert sum(account.values()) == pytest.approx(wall, abs=0.1)
+
+
+def test_memory_and_latency_are_plausible(whole: Outcome) -> None:
+    for row in whole.rows.values():
+        assert row["memory_process_peak_bytes"] >= row["memory_inference_peak_bytes"] > 0
+        assert row["latency_single_p95_ms"] >= row["latency_single_p50_ms"] > 0
+
+
+def test_a_repeated_test_alone_gives_its_row(bench: Bench) -> None:
+    """Order and -k change only speed: latency alone builds, predicts and times what it needs."""
+    outcome = bench("--recipe", "finetune+int8", "-k", "latency")
+    assert outcome.status == 0, outcome.text
+    assert outcome.rows["finetune+int8"]["speedup"] > 0
+    assert outcome.rows["finetune"]["quality"] is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--task", "movie"], "unknown task 'movie'; did you mean 'movies'"),
+        (["--model", "minilm-bart"], "unknown model 'minilm-bart'; did you mean 'minilm-bert'"),
+        (["--recipe", "finetune+int9"], "unknown step 'int9'; did you mean 'int8'"),
+        (["--recipe", "int8+finetune"], "'int8' needs pytorch"),
+        (["--device", "cdua"], "unknown device 'cdua'; did you mean 'cuda'"),
+        (["--profile", "quik"], "unknown profile 'quik'"),
+        (["--seed", "one"], "--seed needs whole numbers, got 'one'"),
+        (["--threads", "0"], "--threads 0: this machine has 1 to"),
+        (["--timeout", "-1"], "--timeout -1: needs a positive number"),
+        (["--extension", "nowhere.py"], "--extension nowhere.py: no such file"),
+        (["--resume"], "--resume: no run 'latest'"),
+    ],
+)
+def test_wrong_options_end_before_any_work(bench: Bench, options: list[str], message: str) -> None:
+    outcome = bench(*options, LEANBOARD_CACHE="/nowhere/at/all")
+    assert outcome.status == pytest.ExitCode.USAGE_ERROR
+    assert message in outcome.text
+    assert not outcome.output.exists()
+
+
+@pytest.mark.parametrize("form", ["--model={}", "--model {}"])
+def test_a_folder_given_as_a_model_is_not_executed(bench: Bench, tmp_path: Path, form: str) -> None:
+    hostile = tmp_path / "model"
+    hostile.mkdir()
+    (hostile / "conftest.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    outcome = bench(*form.format(hostile).split())
+    assert outcome.status == pytest.ExitCode.USAGE_ERROR
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_device_that_is_not_there_is_skipped_with_the_reason(bench: Bench) -> None:
+    outcome = bench("--device", "mps", "--recipe", "finetune", "-rs")
+    assert outcome.status == 0
+    assert "4 skipped" in outcome.text
+    assert outcome.rows["finetune"]["status"] == "skipped"
+    assert "Apple silicon" in outcome.rows["finetune"]["reason"]
+
+
+def test_what_a_model_cannot_have_is_unsupported(bench: Bench) -> None:
+    outcome = bench("--recipe", "finetune+distill:9")
+    assert outcome.status == 0
+    row = outcome.rows["finetune+distill:9"]
+    assert (row["status"], row["quality"]) == ("unsupported", None)
+    assert "this one has 4" in row["reason"]
+    assert "unsupported" in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("when", "measures"),
+    [
+        ("load", {"memory", "accuracy", "latency"}),
+        ("predict", {"accuracy", "latency"}),
+        ("latency", {"latency"}),
+    ],
+)
+def test_a_native_crash_fails_its_cell_alone(bench: Bench, when: str, measures: set[str]) -> None:
+    outcome = bench(
+        *("--extension", str(CRASHING), "--recipe", "finetune,finetune+bf16"),
+        LEANBOARD_TEST_CRASH=when,
+    )
+    assert outcome.status == pytest.ExitCode.TESTS_FAILED
+    assert outcome.rows["finetune"]["status"] == "ok"
+    row = outcome.rows["finetune+bf16"]
+    assert row["status"] == "failed"
+    assert "SIGABRT" in row["reason"]
+    assert ".log" in row["reason"]
+    failed = {r["measure"] for r in outcome.records if r["status"] == "failed"}
+    assert failed == measures
+    assert "failed" in outcome.text[outcome.text.index("= leaderboard =") :]
+
+
+def test_a_step_that_raises_is_tried_once(bench: Bench) -> None:
+    outcome = bench("--extension", str(CRASHING), "--recipe", "finetune,finetune+raising")
+    row = outcome.rows["finetune+raising"]
+    assert row["status"] == "failed"
+    assert "ValueError: this step never works" in row["reason"]
+    assert outcome.rows["finetune"]["status"] == "ok"
+
+
+def test_a_build_that_takes_too_long_is_a_timeout(bench: Bench) -> None:
+    outcome = bench(
+        "--extension", str(CRASHING), "--recipe", "finetune+sleeping", "--timeout", "20"
+    )
+    row = outcome.rows["finetune+sleeping"]
+    assert row["status"] == "timeout"
+    assert "no answer within 20 s" in row["reason"]
+
+
+def test_a_damaged_artifact_is_not_measured(bench: Bench, own_cache: Path) -> None:
+    first = bench("--recipe", "finetune+bf16", "--seed", "7", "-k", "size")
+    assert first.status == 0, first.text
+    sha256 = first.rows["finetune+bf16"]["artifact_sha256"]
+    manifests = (own_cache / "store").glob("??/*/manifest.json")
+    folder = next(m.parent for m in manifests if json.loads(m.read_text())["sha256"] == sha256)
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    second = bench("--recipe", "finetune+bf16", "--seed", "7", "-k", "size")
+    assert second.status == pytest.ExitCode.TESTS_FAILED
+    assert "'model.safetensors' was changed" in second.rows["finetune+bf16"]["reason"]
+
+
+def test_resume_finishes_the_rest_and_measures_nothing_twice(bench: Bench, tmp_path: Path) -> None:
+    options = ("--recipe", "finetune,finetune+int8,majority")
+    started = subprocess.Popen(
+        command(tmp_path / "output", *options), cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    records = tmp_path / "output" / "latest" / "records.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (
+        records.exists() and records.read_text().count("\n") >= 7
+    ):
+        time.sleep(0.1)
+    os.kill(started.pid, signal.SIGKILL)
+    started.wait()
+    before = records.read_text()
+    outcome = bench(*options, "--resume")
+    assert outcome.status == 0, outcome.text
+    assert (outcome.folder / "records.jsonl").read_text().startswith(before)
+    keys = [(Cell(**r["cell"]).id, r["measure"]) for r in outcome.records]
+    assert len(keys) == len(set(keys)) == 15
+    assert {row["status"] for row in outcome.rows.values()} == {"ok"}
+
+
+def test_interrupting_keeps_what_was_measured(bench: Bench, tmp_path: Path) -> None:
+    options = ("--extension", str(CRASHING), "--recipe", "majority,finetune+sleeping")
+    started = subprocess.Popen(
+        command(tmp_path / "output", *options), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(25)
+    started.send_signal(signal.SIGINT)
+    text, _ = started.communicate(timeout=60)
+    assert started.returncode == pytest.ExitCode.INTERRUPTED
+    assert "= leaderboard =" in text
+    rows = Outcome(tmp_path / "output", subprocess.CompletedProcess([], 2, text, "")).rows
+    assert rows["majority"]["status"] == "ok"
+    assert rows["finetune+sleeping"]["reason"] == "not measured"
+
+
+def test_two_runs_at_once_both_finish(bench: Bench, tmp_path: Path) -> None:
+    options = ("--recipe", "finetune", "--seed", "11", "-k", "accuracy or size")
+    both = [
+        subprocess.Popen(command(tmp_path / name, *options), cwd=ROOT, stdout=subprocess.DEVNULL)
+        for name in ("one", "two")
+    ]
+    assert [process.wait(300) for process in both] == [0, 0]
+    hashes = set()
+    for name in ("one", "two"):
+        board = json.loads((tmp_path / name / "latest" / "leaderboard.json").read_text())
+        hashes.add(board["rows"][0]["artifact_sha256"])
+    assert len(hashes) == 1

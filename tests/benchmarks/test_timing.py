@@ -1,0 +1,184 @@
+"""Timing in turns measures what a stop-watch would: nothing is added, and nobody is disturbed.
+
+The bounds are generous and a test may try again, because these tests also run on busy machines;
+`-s` prints the figures.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.measures.latency import Timed, time_pair
+from benchmarks.measures.memory import Subject
+from benchmarks.measures.requests import Requests, requests_of
+from benchmarks.workers import Worker
+from compressors.building import build
+from models.predictors import load_predictor
+from reports.statistics import pair_log_ratio, speedup
+from tasks import TASKS
+from tests.conftest import TINY
+
+THREADS = 2
+REFERENCE = "finetune:0"  # trains in seconds, and predicts as `finetune` does
+TIMED = "benchmarks.measures.latency:Timed"
+BARE = "leanboard_extension_test_timing:Bare"
+
+
+class Bare:
+    """A plain loop with a stop-watch: transformers and tokenizers, none of our predictors."""
+
+    def __init__(self, folder: str, requests: Requests) -> None:
+        import torch
+        from tokenizers import Tokenizer
+        from transformers import AutoModelForSequenceClassification
+
+        torch.set_num_threads(THREADS)
+        self.network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        self.tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+        self.tokenizer.enable_truncation(128)
+        self.requests = requests
+
+    def block(self, kind: str) -> list[float]:
+        """Time every text once, after three that are not counted."""
+        import torch
+
+        seconds = []
+        for text in [*self.requests.single[-3:], *self.requests.single]:
+            started = time.perf_counter()
+            with torch.inference_mode():
+                ids = torch.tensor([self.tokenizer.encode(text).ids])
+                self.network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.numpy()
+            seconds.append(time.perf_counter() - started)
+        return seconds[3:]
+
+
+@pytest.fixture(scope="module")
+def requests() -> Requests:
+    return requests_of([e.text for e in TASKS["movies"].splits()["test"]])
+
+
+class Bench:
+    """Starts workers of MiniLM artifacts, as the latency measure does."""
+
+    def __init__(self, requests: Requests, folder: Path, stack: ExitStack) -> None:
+        self.requests, self.folder, self.stack = requests, folder, stack
+
+    def artifact(self, recipe: str) -> str:
+        return build(recipe, "minilm-bert", "tiny", 0, "cpu", THREADS, lambda *_: None)
+
+    def start(self, target: str, **arguments: Any) -> Worker:
+        extensions = [str(TINY), __file__]
+        log = self.folder / "worker.log"
+        worker = Worker(target, arguments, log=log, extensions=extensions)
+        self.stack.enter_context(worker)
+        worker.pause()
+        return worker
+
+    def timed(self, recipe: str) -> Worker:
+        folder = self.artifact(recipe)
+        expected = self.folder / f"{recipe.replace(':', '-')}.npz"
+        if not expected.exists():
+            subject = Subject(folder, "cpu", THREADS)
+            subject.predictor = load_predictor(Path(folder), "cpu", THREADS)
+            subject.predict({}, self.requests, str(expected))
+        return self.start(
+            TIMED,
+            folder=folder,
+            device="cpu",
+            threads=THREADS,
+            requests=self.requests,
+            expected=str(expected),
+        )
+
+
+@pytest.fixture
+def bench(requests: Requests, tmp_path: Path) -> Any:
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    with ExitStack() as stack:
+        yield Bench(requests, tmp_path, stack)
+
+
+def within(low: float, high: float, measure: Callable[[], float]) -> bool:
+    """Say whether a ratio lies between the bounds, in the best of three tries."""
+    return any(low < measure() < high for _ in range(3))
+
+
+def blocks(worker: Worker, count: int) -> list[list[float]]:
+    worker.resume()
+    try:
+        return [worker.call("block", kind="single") for _ in range(count)]
+    finally:
+        worker.pause()
+
+
+def test_a_bare_loop_takes_as_long(bench: Bench) -> None:
+    ours = bench.timed(REFERENCE)
+    bare = bench.start(BARE, folder=bench.artifact(REFERENCE), requests=bench.requests)
+
+    def ratio() -> float:
+        measured, plain = [], []
+        for _ in range(6):
+            measured += blocks(ours, 1)
+            plain += blocks(bare, 1)
+        found = np.exp(pair_log_ratio(np.array(measured).T, np.array(plain).T))
+        print(f"\nreference / bare loop: {found:.3f}")
+        return float(found)
+
+    assert within(0.85, 1.15, ratio)
+
+
+@pytest.mark.parametrize("step", ["int8", "onnx-int8"])
+def test_turns_do_not_disturb_the_reference(bench: Bench, step: str) -> None:
+    reference, candidate = bench.timed(REFERENCE), bench.timed(f"{REFERENCE}+{step}")
+
+    def ratio() -> float:
+        alone = blocks(reference, 4)  # the candidate's process is stopped
+        pair = time_pair(candidate, reference, rounds=4)
+        alone += blocks(reference, 4)
+        assert pair.reference
+        found = np.exp(pair_log_ratio(pair.reference["single"], np.array(alone).T))
+        print(f"\nreference in turns with {step} / alone: {found:.3f}")
+        return float(found)
+
+    assert within(0.8, 1.2, ratio)
+
+
+def test_the_reference_against_itself(bench: Bench) -> None:
+    def ratio() -> float:
+        pairs = []
+        for _ in range(3):
+            reference, candidate = bench.timed(REFERENCE), bench.timed(REFERENCE)
+            pair = time_pair(candidate, reference, rounds=2)
+            assert pair.reference
+            pairs.append((pair.reference["single"], pair.candidate["single"]))
+            reference.close()
+            candidate.close()
+        found = speedup(pairs)
+        print(f"\nreference against itself: {found.value:.3f} [{found.low:.3f} {found.high:.3f}]")
+        assert found.low < found.high
+        return found.value
+
+    assert within(0.85, 1.15, ratio)
+
+
+def test_what_is_timed_must_be_what_was_right(requests: Requests, tmp_path: Path) -> None:
+    from benchmarks.measures.latency import WrongLogits
+
+    folder = build("finetune", "tiny-bert", "tiny", 0, "cpu", THREADS, lambda *_: None)
+    subject = Subject(folder, "cpu", THREADS)
+    subject.predictor = load_predictor(Path(folder), "cpu", THREADS)
+    subject.predict({}, requests, str(tmp_path / "right.npz"))
+    with np.load(tmp_path / "right.npz") as kept:
+        wrong = {name: logits + 0.1 for name, logits in kept.items()}
+    np.savez(tmp_path / "wrong.npz", **wrong)  # type: ignore[arg-type]
+    Timed(folder, "cpu", THREADS, requests, str(tmp_path / "right.npz"))
+    with pytest.raises(WrongLogits, match=r"differ from the quality run's by 0\.1"):
+        Timed(folder, "cpu", THREADS, requests, str(tmp_path / "wrong.npz"))

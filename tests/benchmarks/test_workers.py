@@ -1,0 +1,123 @@
+"""A worker's end, whatever it is, is one clear error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.workers import Worker, WorkerCrashed, WorkerFailed, WorkerTimeout, call_in_worker
+from tests.conftest import ROOT
+
+FILE = """
+import os, signal, time
+class Subject:
+    def add(self, a, b): return a + b
+    def fail(self): raise ValueError("first line\\nlast line")
+    def abort(self): os.abort()
+    def kill(self): os.kill(os.getpid(), signal.SIGKILL)
+    def leave(self): os._exit(3)
+    def sleep(self): time.sleep(60)
+    def speak(self): print("spoken")
+def broken(): raise RuntimeError("cannot begin")
+"""
+
+
+@pytest.fixture
+def extension(tmp_path: Path) -> str:
+    path = tmp_path / "subject.py"
+    path.write_text(FILE)
+    return str(path)
+
+
+def subject(extension: str, start: str = "fork", name: str = "Subject", **options: float) -> Worker:
+    log = Path(extension).with_suffix(".log")
+    target = f"leanboard_extension_subject:{name}"
+    return Worker(target, {}, log=log, extensions=[extension], start=start, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_answers(extension: str, start: str) -> None:
+    with subject(extension, start) as worker:
+        assert worker.call("add", a=1, b=2) == 3
+        assert worker.pid != os.getpid()
+    assert not psutil.pid_exists(worker._process.pid) if not worker._closed else True
+
+
+def test_an_exception_is_its_last_line_and_the_worker_lives_on(extension: str) -> None:
+    with subject(extension) as worker:
+        with pytest.raises(WorkerFailed, match=r"^ValueError: last line$") as error:
+            worker.call("fail")
+        assert "Traceback" in error.value.log.read_text()
+        assert worker.call("add", a=1, b=1) == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("abort", "killed by SIGABRT"),
+        ("kill", r"SIGKILL \(out of memory\?\)"),
+        ("leave", "exit status 3"),
+    ],
+)
+def test_a_crash_says_how(extension: str, how: str, says: str) -> None:
+    with subject(extension) as worker, pytest.raises(WorkerCrashed, match=says):
+        worker.call(how)
+
+
+def test_a_slow_call_is_killed(extension: str) -> None:
+    with subject(extension, timeout=5) as worker:
+        pid = worker.pid
+        with pytest.raises(WorkerTimeout, match="no answer within 5 s"):
+            worker.call("sleep")
+    assert not psutil.pid_exists(pid)
+
+
+def test_an_object_that_cannot_begin(extension: str) -> None:
+    with pytest.raises(WorkerFailed, match="RuntimeError: cannot begin"):
+        subject(extension, name="broken")
+
+
+def test_what_it_prints_goes_to_the_log(extension: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with subject(extension) as worker:
+        worker.call("speak")
+        assert "spoken" in worker.log.read_text()
+    assert "spoken" not in capfd.readouterr().out
+
+
+def test_a_paused_worker_does_nothing(extension: str) -> None:
+    with subject(extension) as worker:
+        worker.pause()
+        time.sleep(0.2)
+        assert psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED
+        worker.resume()
+        assert worker.call("add", a=2, b=2) == 4
+
+
+def test_workers_end_with_a_killed_parent(extension: str) -> None:
+    code = (
+        "import sys, time\nfrom tests.benchmarks.test_workers import subject\n"
+        f"worker = subject({extension!r})\nprint(worker.pid, flush=True)\nworker.pause()\ntime.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_function_in_a_worker_of_its_own(tmp_path: Path) -> None:
+    gflops = call_in_worker("benchmarks.machine:matmul_gflops", {"size": 64}, log=tmp_path / "log")
+    assert gflops > 0

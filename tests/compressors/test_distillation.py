@@ -1,0 +1,427 @@
+"""Distillation: what a student learns, from whom, and that it is what its recipe says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.catalogue import steps
+from compressors.building import step_keys
+from compressors.distill import Distill, keep_layers, layer_at
+from compressors.distill_into import DistillInto
+from compressors.distill_relations import DistillRelations, relation_loss
+from compressors.distill_tiny import squared_error
+from compressors.live_teacher import LiveTeacher
+from compressors.recipe import RecipeError, parse_recipe
+from compressors.step import Unsupported
+from compressors.teaching import compare, width_map
+from compressors.workbench import Workbench
+from models import MODELS
+from models.artifact import Artifact, seal
+from models.attention import QUERY_KEY_VALUE, listening, scores
+from models.model import Model, Shape
+from models.networks import layers_of, load_classifier
+from models.sparse import keep_zeros
+from models.tokenization import load_tokenizer, pad, tokenize
+from tasks import TASKS
+from tests.compressors.test_steps import header, made, predict
+
+VARIANTS = ("distill", "distill-long", "distill-logits", "distill-tiny", "distill-relations")
+
+
+def bench(folder: Path, teacher: Artifact | None = None) -> Workbench:
+    return Workbench(TASKS["tiny"], 0, "cpu", 2, folder, lambda *_: None, teacher)
+
+
+def tokens(artifact: Artifact, n: int = 16) -> dict[str, Any]:
+    """Some texts of the test split as the artifact's network reads them."""
+    import torch
+
+    texts = [e.text for e in TASKS["tiny"].splits()["test"][:n]]
+    ids = tokenize(load_tokenizer(artifact.folder, 128), texts)
+    padded = pad(ids, 0)
+    return {name: torch.from_numpy(array) for name, array in padded._asdict().items()}
+
+
+def heard(artifact: Artifact, layers: list[int]) -> dict[int, list[Any]]:
+    import torch
+
+    network = load_classifier(artifact.folder, 2)
+    with torch.no_grad(), listening(network, layers) as found:
+        network(**tokens(artifact))
+    return found
+
+
+# What every student is.
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_students_have_fewer_layers_and_learn_their_teachers_logits(variant: str) -> None:
+    student = made(f"finetune+{variant}:2")
+    assert {n.split(".")[3] for n in header(student) if ".layer." in n} == {"0", "1"}
+    assert json.loads((student.folder / "config.json").read_text())["num_hidden_layers"] == 2
+    assert student.manifest["shape"]["layers"] == 2
+    assert student.manifest["distillation"]["teacher"] == made("finetune").sha256
+    teacher, taught, alone = (
+        predict(a, 96) for a in (made("finetune"), student, made("student:2"))
+    )
+    gap = lambda logits: np.abs(np.diff(logits) - np.diff(teacher)).mean()  # noqa: E731
+    assert gap(taught) < gap(alone)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_students_can_be_quantized(variant: str) -> None:
+    before, after = made(f"finetune+{variant}:2"), made(f"finetune+{variant}:2+onnx-int8")
+    assert np.abs(predict(before) - predict(after)).max() < 0.2
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    ["finetune+distill-tiny:2", "finetune+distill-relations:2", "finetune+prune-ffn:0.5+heal"],
+)
+def test_the_same_seed_gives_the_same_bits(recipe: str, forget: Callable[[], None]) -> None:
+    first = made(recipe)
+    forget()
+    assert made(recipe).sha256 == first.sha256
+
+
+def test_regression(few: str) -> None:
+    for step in (*(f"{variant}:2" for variant in VARIANTS[2:]), "prune-ffn:0.5+heal"):
+        logits = predict(made(f"finetune+{step}", task=few))
+        assert logits.shape == (40, 1)
+        assert np.isfinite(logits).all()
+
+
+# Who teaches.
+
+
+@pytest.mark.parametrize(
+    ("recipe", "teacher"),
+    [
+        ("finetune+prune-ffn:0.5+distill:2", "finetune"),
+        ("finetune+distill:3+prune-ffn:0.5+heal", "finetune"),
+        ("finetune+distill:3+distill-logits:2", "finetune"),
+        ("finetune+prune-ffn:0.5+finetune+heal", "finetune"),
+        ("prune-ffn:0.5+finetune+distill:2", "prune-ffn:0.5+finetune"),
+        ("finetune:0+finetune+distill:2", "finetune:0+finetune"),
+        ("lora:4+distill-logits:2", "lora:4"),
+        ("student:3+distill:2", "student:3"),
+    ],
+)
+def test_the_teacher_is_the_fine_tuned_network_before_anything_was_compressed(
+    recipe: str, teacher: str
+) -> None:
+    assert made(recipe).manifest["distillation"]["teacher"] == made(teacher).sha256
+
+
+def test_a_narrow_student_is_taught_and_not_only_cut() -> None:
+    student = made("finetune+prune-ffn:0.5+distill:2")
+    assert header(student)["bert.encoder.layer.0.intermediate.dense.weight"]["shape"] == [48, 48]
+    assert (student.manifest["shape"]["layers"], student.manifest["shape"]["ffn"]) == (2, 48)
+
+
+def test_healing_brings_back_what_pruning_took_and_keeps_the_shape() -> None:
+    teacher, cut = made("finetune"), made("finetune+prune-ffn:0.75")
+    healed = made("finetune+prune-ffn:0.75+heal:2")
+    shapes = [{n: t["shape"] for n, t in header(a).items()} for a in (cut, healed)]
+    assert shapes[0] == shapes[1]
+    gap = [np.abs(predict(a, 96) - predict(teacher, 96)).mean() for a in (cut, healed)]
+    assert gap[1] < gap[0]
+
+
+def test_healing_needs_a_teacher() -> None:
+    with pytest.raises(Unsupported, match="heal:1 needs a teacher"):
+        parse_recipe("student:3+heal").plan(MODELS["tiny-bert"], "cpu")
+
+
+def test_zeros_of_a_pruned_network_stay_zero() -> None:
+    import torch
+    from datasets import Dataset
+
+    from models.training import train
+
+    network = load_classifier(made("finetune").folder, 2)
+    weight = layers_of(network)[0].get_submodule("output.dense").weight
+    with torch.no_grad():
+        weight[:, ::2] = 0.0
+    before = weight.detach().clone()
+    keep_zeros(network)
+    batch = tokens(made("finetune"))
+    data = Dataset.from_dict(
+        {
+            "input_ids": batch["input_ids"].tolist(),
+            "length": [batch["input_ids"].shape[1]] * 16,
+            "labels": [0, 1] * 8,
+        }
+    )
+    train(network, data, pad_id=0, epochs=1, learning_rate=1e-3, seed=0, device="cpu")
+    assert (weight[:, ::2] == 0).all()
+    assert (weight[:, 1::2] != before[:, 1::2]).any()
+
+
+def test_layers_answer_to_layers_of_a_deeper_teacher() -> None:
+    network = load_classifier(made("finetune").folder, 2)
+    taught = keep_layers(network, 2)
+    assert [layer_at(share, 4) for share in taught] == [1, 3]
+    assert [layer_at(share, 6) for share in taught] == [2, 5]
+    assert [layer_at(share, 12) for share in taught] == [5, 11]
+
+
+@pytest.mark.parametrize("step", [Distill(2), DistillRelations(2)])
+def test_student_and_teacher_may_differ_in_width_and_heads(step: Any, tmp_path: Path) -> None:
+    teacher = made("finetune", "minilm-bert")  # 6 layers, 384 wide, 12 heads
+    student = step.apply(made("finetune"), bench(tmp_path, teacher))  # 48 wide, 4 heads
+    assert student.manifest["distillation"]["teacher"] == teacher.sha256
+    assert not any("width_map" in name for name in header(student))
+    assert np.isfinite(predict(student)).all()
+
+
+def test_a_width_map_is_only_lent() -> None:
+    network = load_classifier(made("finetune").folder, 2)
+    names = set(dict(network.named_parameters()))
+    with width_map(network, 384) as widen:
+        assert "width_map.weight" in dict(network.named_parameters())
+        assert widen.weight.shape == (384, 48)
+    assert set(dict(network.named_parameters())) == names
+
+
+def test_a_teacher_that_is_worse_than_its_student_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from safetensors.numpy import load_file, save_file
+
+    monkeypatch.setattr("compressors.teaching.SUSPICIOUS", 0.5)  # 32 examples say little
+    good = made("finetune", "minilm-bert")
+    folder = Path(shutil.copytree(good.folder, tmp_path / "bad"))
+    weights = load_file(folder / "model.safetensors")
+    weights |= {n: -weights[n] for n in ("classifier.weight", "classifier.bias")}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    bad = seal(folder, good.manifest)
+    student = load_classifier(good.folder, 2)
+    facts = compare(Distill(2), student, good, bench(tmp_path, teacher=bad))
+    assert "the teacher is worse than its student" in facts["warning"]
+    assert facts["teacher_error"] == pytest.approx(1 - facts["student_error"])
+    assert "warning: distill:2" in capsys.readouterr().err
+    assert "warning" not in compare(Distill(2), student, good, bench(tmp_path, teacher=good))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("split", ["validation", "test", "amazon"])
+def test_no_step_can_read_what_is_evaluated(split: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="train and unlabelled only"):
+        bench(tmp_path).texts("train", split)
+
+
+# What the losses compare.
+
+
+def test_scores_are_those_of_the_networks_own_attention() -> None:
+    import torch
+
+    artifact = made("finetune")
+    network, batch = load_classifier(artifact.folder, 2), tokens(artifact)
+    network.set_attn_implementation("eager")
+    with torch.no_grad(), listening(network, [1, 3]) as found:
+        maps = network(**batch, output_attentions=True).attentions
+    hidden = batch["attention_mask"][:, None, None, :] == 0
+    for layer in (1, 3):
+        query, key, _ = found[layer]
+        ours = scores(query, key, 4).masked_fill(hidden, -torch.inf).softmax(-1)
+        torch.testing.assert_close(ours, maps[layer])
+
+
+@pytest.mark.parametrize("architecture", QUERY_KEY_VALUE)
+def test_every_architecture_can_be_listened_to(architecture: str) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    names = {"vocab_size": 50, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}
+    config = AutoConfig.for_model(architecture, **names)
+    network = AutoModelForSequenceClassification.from_config(config).eval()
+    ids = torch.full((2, 5), 7)
+    with torch.no_grad(), listening(network, [1]) as found:
+        network(input_ids=ids, attention_mask=torch.ones_like(ids))
+    assert [part.shape for part in found[1]] == [(2, 5, 16)] * 3
+
+
+def test_padding_takes_no_part_in_the_losses() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    mask = torch.tensor([[True, True, True, False], [True, True, True, True]])
+    one, other = torch.randn(2, 4, 24), torch.randn(2, 4, 48)
+    changed = one.clone()
+    changed[0, 3] += 100
+    before, after = (relation_loss(x, other, mask, 12) for x in (one, changed))
+    assert before > 0
+    torch.testing.assert_close(before, after)
+    assert float(relation_loss(one, one.clone(), mask, 12)) == pytest.approx(0, abs=1e-6)
+    assert squared_error(one, one + 2, mask[..., None]) == pytest.approx(4)
+    torch.testing.assert_close(
+        *(squared_error(x, torch.zeros_like(x), mask[..., None]) for x in (one, changed))
+    )
+
+
+def test_distill_tiny_brings_attention_closer_to_the_teachers() -> None:
+    teacher = heard(made("finetune"), [1, 3])
+    errors = {}
+    for variant in ("distill-logits", "distill-tiny"):
+        student = heard(made(f"finetune+{variant}:2"), [0, 1])
+        pairs = [(student[0], teacher[1]), (student[1], teacher[3])]
+        maps = [(scores(*a[:2], 4), scores(*b[:2], 4)) for a, b in pairs]
+        errors[variant] = sum(float((a - b).square().mean()) for a, b in maps)
+    assert errors["distill-tiny"] < errors["distill-logits"]
+
+
+def test_distill_relations_brings_the_last_layers_relations_closer_to_the_teachers() -> None:
+    mask = tokens(made("finetune"))["attention_mask"].bool()
+    teacher = heard(made("finetune"), [3])[3]
+    errors = {}
+    for variant in ("distill-logits", "distill-relations"):
+        student = heard(made(f"finetune+{variant}:2"), [1])[1]
+        errors[variant] = sum(
+            float(relation_loss(a, b, mask, 12)) for a, b in zip(student, teacher, strict=True)
+        )
+    assert errors["distill-relations"] < errors["distill-logits"]
+
+
+def test_texts_that_student_and_teacher_cut_differently_are_not_compared_token_by_token() -> None:
+    import torch
+
+    artifact = made("finetune")
+    teacher = LiveTeacher(load_classifier(artifact.folder, 2), [[101, 5, 102], [101, 102]], "cpu")
+    batch = {
+        "index": torch.tensor([0, 1]),
+        "attention_mask": torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]),
+    }
+    said = teacher.answer(batch, [3])
+    assert said is not None
+    assert said.rows == [0]
+    assert said.attention[3][0].shape == (1, 3, 48)
+    assert teacher.answer({n: value[1:] for n, value in batch.items()}, [3]) is None
+
+
+def test_attention_is_compared_head_by_head_only_where_there_are_the_same_heads() -> None:
+    plan = parse_recipe("finetune").plan(MODELS["tiny-bert"], "cpu")
+    assert plan.shape is not None
+    fewer = replace(plan, shape=replace(plan.shape, heads=2))
+    with pytest.raises(Unsupported, match=r"distill-tiny:2 compares attention head by head"):
+        parse_recipe("finetune+distill-tiny:2").steps[1].plan(fewer, "cpu")
+    assert parse_recipe("finetune+distill-relations:2").steps[1].plan(fewer, "cpu").shape
+
+
+# Into another model.
+
+
+def write_other(folder: Path) -> None:
+    """Write a BERT of two layers x 32 and a tokenizer of 300 tokens of its own."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import BertConfig
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=300, special_tokens=special, show_progress=False, limit_alphabet=100
+    )
+    texts = sorted(e.text for e in TASKS["tiny"].splits()["train"])
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    BertConfig(
+        vocab_size=300,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+    ).save_pretrained(folder)
+
+
+OTHER = Model(
+    name="other-bert",
+    title="BERT of 2 layers x 32 and a vocabulary of its own",
+    shape=Shape(layers=2, hidden=32, heads=4, ffn=64),
+    revision="other-1",
+    source="nothing",
+    licence="Apache-2.0",
+    write=write_other,
+    pretrained=False,
+)
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> Model:
+    monkeypatch.setitem(MODELS, OTHER.name, OTHER)
+    return OTHER
+
+
+def test_distill_into_gives_the_student_its_own_tokenizer_and_shape(other: Model) -> None:
+    student = made("finetune+distill-into:other-bert")
+    assert header(student)["bert.embeddings.word_embeddings.weight"]["shape"] == [300, 32]
+    assert load_tokenizer(student.folder, 128).get_vocab_size() == 300
+    assert student.manifest["shape"] == other.shape.to_json()
+    assert student.manifest["model"] == "tiny-bert"
+    assert student.manifest["student"] == "other-bert"
+    assert student.manifest["distillation"]["teacher"] == made("finetune").sha256
+    assert [step["step"] for step in student.lineage] == ["finetune", "distill-into:other-bert"]
+    assert np.isfinite(predict(student)).all()
+    after = made("finetune+distill-into:other-bert+prune-ffn:0.5+heal+onnx")
+    assert after.manifest["distillation"]["teacher"] == made("finetune").sha256
+    assert np.isfinite(predict(after)).all()
+
+
+def test_the_students_revision_is_part_of_the_key(
+    other: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys() -> list[str]:
+        recipe = parse_recipe("finetune+distill-into:other-bert")
+        return step_keys(recipe, MODELS["tiny-bert"], TASKS["tiny"], 0, "cpu")
+
+    before = keys()
+    monkeypatch.setitem(MODELS, OTHER.name, replace(OTHER, revision="other-2"))
+    assert keys()[0] == before[0]
+    assert keys()[1] != before[1]
+
+
+def test_a_models_name_is_a_value() -> None:
+    assert str(parse_recipe("finetune+distill-into")) == "finetune+distill-into:minilm-bert"
+    text = "finetune+distill-into:minilm-roberta+int8"
+    assert str(parse_recipe(text)) == text
+    plan = parse_recipe("finetune+distill-into:minilm-bert").plan(MODELS["mpnet-base"], "cpu")
+    assert plan.shape == MODELS["minilm-bert"].shape
+    assert plan.teacher == MODELS["mpnet-base"].shape
+    assert "  distill-into:MODEL  one of minilm-bert, minilm-roberta, " in steps()
+    assert "; by default minilm-bert" in steps()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "finetune+distill-into:minilm-brt",
+            "'distill-into:minilm-brt': unknown model 'minilm-brt'; did you mean 'minilm-bert'.; "
+            "models: minilm-bert, ",
+        ),
+        ("finetune+distill-into:", "'distill-into:': unknown model ''; models: "),
+        ("finetune+distill-into:3", "unknown model '3'; models: "),
+        ("distill-into:minilm-bert", "needs pytorch, but gets pretrained there"),
+        ("finetune+heal:0", "'heal:0' is out of range: 1 to 50"),
+    ],
+)
+def test_what_does_not_fit(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(text)
+
+
+def test_distill_into_reads_the_same_field_as_it_prints() -> None:
+    assert str(DistillInto("minilm-roberta")) == "distill-into:minilm-roberta"
+    assert DistillInto("minilm-roberta").pins() == [MODELS["minilm-roberta"].revision]

@@ -1,0 +1,218 @@
+"""What each step claims, checked in the files that it left on the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.measures import size
+from compressors.building import build
+from models.artifact import Artifact, open_artifact
+from models.predictors import load_predictor
+from tasks import TASKS
+
+MODELS = ("minilm-bert", "minilm-roberta", "tiny-bert")
+
+
+def made(recipe: str, model: str = "tiny-bert", task: str = "tiny", *, seed: int = 0) -> Artifact:
+    model = "none" if recipe in ("majority", "tfidf-logistic") else model
+    return open_artifact(Path(build(recipe, model, task, seed, "cpu", 2, lambda *_: None)))
+
+
+def header(artifact: Artifact) -> dict[str, Any]:
+    """Read dtypes and shapes as they lie in the safetensors file."""
+    data = (artifact.folder / "model.safetensors").read_bytes()
+    tensors = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    tensors.pop("__metadata__", None)
+    return tensors
+
+
+def predict(artifact: Artifact, n: int = 40) -> np.ndarray:
+    texts = [e.text for e in TASKS["tiny"].splits()["test"][:n]]
+    return load_predictor(artifact, "cpu", 2).predict(texts)
+
+
+def test_finetune_trains_everything() -> None:
+    base, tuned = header(made("finetune", "minilm-bert")), made("finetune", "minilm-bert")
+    assert {t["dtype"] for t in base.values()} == {"F32"}
+    assert tuned.manifest["labels"] == ["negative", "positive"]
+    assert predict(tuned).shape == (40, 2)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "learnt"), [("finetune:0", set()), ("finetune:1", {3}), ("finetune:2", {2, 3})]
+)
+def test_finetune_n_leaves_the_lower_layers_as_they_were(recipe: str, learnt: set[int]) -> None:
+    from safetensors.numpy import load_file
+
+    # Both start from the same seed: a layer that did not learn is the same in both.
+    one = load_file(made(recipe).folder / "model.safetensors")
+    other = load_file(made("finetune:0").folder / "model.safetensors")
+    full = load_file(made("finetune").folder / "model.safetensors")
+    for layer in range(4):
+        name = f"bert.encoder.layer.{layer}.output.dense.weight"
+        assert (one[name] != other[name]).any() == (layer in learnt)
+        assert (full[name] != other[name]).any()
+    embeddings = "bert.embeddings.word_embeddings.weight"
+    assert (one[embeddings] == other[embeddings]).all()
+    assert (one["classifier.weight"] != full["classifier.weight"]).any()
+
+
+def test_bf16_halves_the_file() -> None:
+    before, after = made("finetune"), made("finetune+bf16")
+    assert {t["dtype"] for t in header(after).values()} == {"BF16"}
+    sizes = [(a.folder / "model.safetensors").stat().st_size for a in (before, after)]
+    assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.02)
+    assert np.abs(predict(before) - predict(after)).max() < 0.05
+
+
+def test_int8_stores_every_linear_layer_in_8_bits() -> None:
+    after = header(made("finetune+int8"))
+    linear = {n for n in after if f"{n}.scale" in after}
+    assert len(linear) == 4 * 6 + 2
+    assert {after[name]["dtype"] for name in linear} == {"I8"}
+    assert {t["dtype"] for n, t in after.items() if "embeddings" in n} == {"F32"}
+    assert np.abs(predict(made("finetune")) - predict(made("finetune+int8"))).max() < 0.2
+
+
+def test_onnx_computes_the_same() -> None:
+    before, after = made("finetune"), made("finetune+onnx")
+    np.testing.assert_allclose(predict(before), predict(after), atol=1e-4)
+
+
+def test_onnx_int8_stores_weights_and_embeddings_in_8_bits() -> None:
+    import onnx
+
+    artifact = made("finetune+onnx-int8")
+    graph = onnx.load(artifact.folder / "model.onnx").graph
+    matrices = [
+        t
+        for t in graph.initializer
+        if len(t.dims) == 2 and np.prod(t.dims) > 200 and t.data_type != onnx.TensorProto.INT64
+    ]
+    assert {t.data_type for t in matrices} <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+    assert len(matrices) >= 4 * 6 + 2
+    before = (made("finetune+onnx").folder / "model.onnx").stat().st_size
+    assert (artifact.folder / "model.onnx").stat().st_size < before / 3
+    assert [f["name"] for f in artifact.manifest["files"]] == ["model.onnx", "tokenizer.json"]
+
+
+def test_onnx_int8_of_an_exported_model_is_the_same() -> None:
+    one, other = made("finetune+onnx-int8"), made("finetune+onnx+onnx-int8")
+    np.testing.assert_allclose(predict(one), predict(other), atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["finetune+distill:2", "student:2"])
+def test_students_have_fewer_layers(recipe: str) -> None:
+    artifact = made(recipe)
+    layers = {n.split(".")[3] for n in header(artifact) if ".layer." in n}
+    assert layers == {"0", "1"}
+    assert json.loads((artifact.folder / "config.json").read_text())["num_hidden_layers"] == 2
+    assert artifact.manifest["shape"]["layers"] == 2
+
+
+def test_a_student_learns_its_teachers_logits() -> None:
+    teacher, taught, alone = (
+        predict(made(r), 96) for r in ("finetune", "finetune+distill:3", "student:3")
+    )
+    gap = lambda logits: np.abs(np.diff(logits) - np.diff(teacher)).mean()  # noqa: E731
+    assert gap(taught) < gap(alone)
+
+
+def test_prune_ffn_makes_the_matrices_smaller() -> None:
+    after = header(made("finetune+prune-ffn:0.5+finetune"))
+    for layer in range(4):
+        prefix = f"bert.encoder.layer.{layer}"
+        assert after[f"{prefix}.intermediate.dense.weight"]["shape"] == [48, 48]
+        assert after[f"{prefix}.intermediate.dense.bias"]["shape"] == [48]
+        assert after[f"{prefix}.output.dense.weight"]["shape"] == [48, 48]
+
+
+def test_prune_ffn_keeps_the_most_important_neurons() -> None:
+    import torch
+    from torch import nn
+
+    from compressors.prune_ffn import prune_neurons
+
+    into, out = nn.Linear(4, 6), nn.Linear(6, 4)
+    with torch.no_grad():
+        into.weight[[1, 4]] = 0.0
+        into.bias[[1, 4]] = 0.0
+    x = torch.randn(5, 4)
+    before = out(torch.relu(into(x)))
+    prune_neurons(into, out, 4)
+    assert into.weight.shape == (4, 4)
+    torch.testing.assert_close(out(torch.relu(into(x))), before)
+
+
+def test_features_are_computed_once_and_the_head_is_no_pickle() -> None:
+    artifact = made("features+logistic")
+    names = sorted(f["name"] for f in artifact.manifest["files"])
+    assert names == ["config.json", "head.safetensors", "model.safetensors", "tokenizer.json"]
+    assert [step["step"] for step in artifact.lineage] == ["features", "logistic"]
+    assert not any("pooler" in name for name in header(artifact))
+
+
+@pytest.mark.parametrize("recipe", ["majority", "tfidf-logistic"])
+def test_controls_need_no_network(recipe: str) -> None:
+    artifact = made(recipe)
+    assert {Path(f["name"]).suffix for f in artifact.manifest["files"]} <= {".safetensors", ".json"}
+    logits = predict(artifact)
+    assert logits.shape == (40, 2)
+    assert (len(np.unique(logits, axis=0)) == 1) is (recipe == "majority")
+
+
+@pytest.mark.parametrize(
+    "recipe", ["finetune", "finetune+distill:2", "features+logistic", "tfidf-logistic"]
+)
+def test_the_same_seed_gives_the_same_bits(recipe: str, forget: Callable[[], None]) -> None:
+    first = made(recipe)
+    forget()
+    again = made(recipe)
+    assert again.folder != first.folder
+    assert again.sha256 == first.sha256
+
+
+def test_another_seed_gives_other_weights() -> None:
+    assert made("finetune", seed=1).sha256 != made("finetune").sha256
+
+
+def test_prefixes_are_shared_and_sources_stay_as_they_were() -> None:
+    source = made("finetune")
+    for recipe in ("finetune+int8", "finetune+prune-ffn:0.5", "finetune+distill:2"):
+        artifact = made(recipe)
+        assert artifact.lineage[1]["parent"] == source.sha256
+        assert artifact.lineage[0] == source.lineage[0]
+    assert open_artifact(source.folder).sha256 == source.sha256
+
+
+@pytest.mark.parametrize(
+    "recipe", ["finetune", "finetune+int8", "finetune+onnx-int8", "tfidf-logistic"]
+)
+def test_an_artifact_works_wherever_it_is_moved(recipe: str, tmp_path: Path) -> None:
+    import shutil
+
+    artifact = made(recipe)
+    moved = shutil.copytree(artifact.folder, tmp_path / "moved")
+    np.testing.assert_array_equal(predict(artifact), predict(open_artifact(moved)))
+
+
+@pytest.mark.parametrize("model", ["minilm-bert", "minilm-roberta"])
+@pytest.mark.parametrize(
+    "recipe", ["finetune+int8", "finetune+onnx-int8", "finetune+distill:3", "features+logistic"]
+)
+def test_both_architectures(model: str, recipe: str) -> None:
+    artifact = made(recipe, model)
+    assert np.isfinite(predict(artifact)).all()
+    figures = size.measure(artifact)
+    assert figures["nonzero_parameters"] <= figures["parameters"]
+
+
+def test_regression(few: str) -> None:
+    for recipe in ("finetune", "finetune+distill:2", "finetune+onnx", "features+logistic"):
+        assert predict(made(recipe, task=few)).shape == (40, 1)

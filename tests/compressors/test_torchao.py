@@ -1,0 +1,256 @@
+"""Quantization by torchao and torch.compile: what lies in the files, and what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.measures import size
+from compressors import STEPS
+from compressors.building import build
+from compressors.recipe import parse_recipe
+from compressors.step import PYTORCH, Plan, Step, Unsupported
+from compressors.workbench import Workbench
+from models import MODELS
+from models.artifact import Artifact, open_artifact, seal
+from models.predictors import RUNTIMES, load_predictor
+from tasks import TASKS
+from tests.compressors.test_steps import header
+
+WORDS = "bert.embeddings.word_embeddings"
+FFN = "bert.encoder.layer.0.intermediate.dense"
+MINILM_ROWS, HIDDEN, INNER = 30522, 384, 1536
+
+
+def made(recipe: str, model: str = "minilm-bert", task: str = "tiny") -> Artifact:
+    return open_artifact(Path(build(recipe, model, task, 0, "cpu", 2, lambda *_: None)))
+
+
+def bytes_of(artifact: Artifact) -> int:
+    return (artifact.folder / "model.safetensors").stat().st_size
+
+
+def texts(n: int = 24) -> list[str]:
+    return [e.text for e in TASKS["tiny"].splits()["test"][:n]]
+
+
+def predict(artifact: Artifact, n: int = 24) -> np.ndarray:
+    return load_predictor(artifact, "cpu", 2).predict(texts(n))
+
+
+def applied(step: Step, source: Artifact, folder: Path) -> Artifact:
+    """Apply a step whose device this machine lacks: its file can be made and read anywhere."""
+    folder.mkdir()
+    bench = Workbench(TASKS["tiny"], 0, "cpu", 2, folder, lambda *_: None)
+    facts = step.apply(source, bench).manifest
+    return seal(folder, {k: v for k, v in facts.items() if k not in ("files", "sha256", "schema")})
+
+
+def test_compiled_code_is_no_part_of_the_artifact() -> None:
+    source, artifact = made("finetune"), made("finetune+compile")
+    assert {f["name"]: f["sha256"] for f in artifact.manifest["files"]} == {
+        f["name"]: f["sha256"] for f in source.manifest["files"]
+    }
+    np.testing.assert_allclose(predict(source), predict(artifact), atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["finetune+compile", "finetune+int8-compiled"])
+def test_nothing_is_compiled_after_loading(recipe: str) -> None:
+    import torch
+
+    predictor = load_predictor(made(recipe, "tiny-bert"), "cpu", 2)
+    words = " ".join(texts(96))
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for batch in (1, 2, 16, 31, 64):
+            for letters in (1, 40, 200, 5000):
+                logits = predictor.predict([words[:letters]] * batch, batch_size=batch)
+                assert np.isfinite(logits).all()
+
+
+def test_compile_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    for recipe in ("finetune+compile", "finetune+int8-compiled", "finetune+qat-int8"):
+        with pytest.raises(Unsupported, match="C\\+\\+ compiler"):
+            parse_recipe(recipe).plan(MODELS["minilm-bert"], "cpu")
+
+
+@pytest.mark.parametrize("name", ["int8-compiled", "int8-weights"])
+def test_int8_stores_8_bits_a_weight_embeddings_included(name: str) -> None:
+    artifact = made(f"finetune+{name}")
+    after = header(artifact)
+    scaled = {n for n in after if f"{n.removesuffix('.weight')}.scale" in after}
+    assert len({n for n in scaled if n.endswith(".weight")}) == 6 * 6 + 2 + 1
+    assert {after[n]["dtype"] for n in scaled if n.endswith(".weight")} == {"I8"}
+    assert after[f"{FFN}.weight"]["shape"] == [INNER, HIDDEN]
+    assert after[f"{FFN}.scale"]["shape"] == [INNER, 1]
+    assert after[f"{WORDS}.weight"]["shape"] == [MINILM_ROWS, HIDDEN]
+    assert bytes_of(artifact) < 0.27 * bytes_of(made("finetune"))
+    figures, before = size.measure(artifact), size.measure(made("finetune"))
+    assert figures["parameters"] == before["parameters"]
+    assert figures["macs"] == before["macs"]
+
+
+def test_embeddings_can_stay_as_they_are(tmp_path: Path) -> None:
+    from compressors.int8_weights import Int8Weights
+
+    source = made("finetune")
+    kept = applied(Int8Weights(int8_embeddings=False), source, tmp_path / "kept")
+    assert header(kept)[f"{WORDS}.weight"]["dtype"] == "F32"
+    small = made("finetune+int8-weights")
+    assert np.abs(predict(kept) - predict(small)).max() < 0.05
+
+
+def test_int4_stores_two_weights_a_byte() -> None:
+    artifact = made("finetune+int4-weights")
+    after = header(artifact)
+    packed = {n for n, t in after.items() if t["dtype"] == "U8"}
+    assert len(packed) == 6 * 6 + 1
+    assert after[f"{FFN}.weight"]["shape"] == [INNER, HIDDEN // 2]
+    assert after[f"{FFN}.scale"] | {"data_offsets": None} == {
+        "dtype": "BF16",
+        "shape": [INNER, HIDDEN // 32],
+        "data_offsets": None,
+    }
+    assert after["classifier.weight"]["dtype"] == "I8"
+    assert bytes_of(artifact) < 0.21 * bytes_of(made("finetune"))
+    assert size.measure(artifact)["parameters"] == size.measure(made("finetune"))["parameters"]
+
+
+def test_int4_packing_is_exact_and_zero_stays_zero() -> None:
+    import torch
+
+    from models.torchao_weights import pack_int4, unpack_int4
+
+    values = torch.randint(-8, 8, (16, 64), dtype=torch.int8)
+    assert torch.equal(unpack_int4(pack_int4(values)) - 8, values.to(torch.int32))
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("compile", 1e-4),
+        ("int8-weights", 0.15),
+        ("int8-compiled", 0.3),
+        ("int4-weights", 0.6),
+        ("qat-int8", None),
+    ],
+)
+@pytest.mark.parametrize("model", ["minilm-bert", "minilm-roberta"])
+def test_logits_stay_near_the_sources(name: str, near: float | None, model: str) -> None:
+    before, after = predict(made("finetune", model)), predict(made(f"finetune+{name}", model))
+    assert after.shape == before.shape
+    assert np.isfinite(after).all()
+    if near is not None:
+        assert np.abs(before - after).max() < near * max(1.0, np.abs(before).max())
+
+
+def test_training_through_the_rounding_makes_the_same_format() -> None:
+    trained, rounded = made("finetune+qat-int8"), made("finetune+int8-compiled")
+    assert trained.format == rounded.format
+    assert {n: t["shape"] for n, t in header(trained).items()} == {
+        n: t["shape"] for n, t in header(rounded).items()
+    }
+    assert trained.sha256 != rounded.sha256
+
+
+def test_training_sees_the_rounding_that_prediction_does() -> None:
+    import torch
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+    from compressors.qat_int8 import prepare
+
+    torch.manual_seed(0)
+    exact = torch.nn.Sequential(torch.nn.Linear(32, 16))
+    tokens = torch.randn(3, 5, 32)
+    fake = torch.nn.Sequential(torch.nn.Linear(32, 16))
+    fake.load_state_dict(exact.state_dict())
+    prepare(fake)
+    seen = fake(tokens)
+    off = (seen - exact(tokens)).abs().max()
+    quantize_(exact, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False))
+    assert (seen - exact(tokens)).abs().max() < 0.5 * off
+    seen.sum().backward()
+    assert fake[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["int8-weights", "int8-compiled", "int4-weights", "compile"])
+def test_smaller_and_factored_networks_are_accepted(name: str) -> None:
+    for first in ("prune-ffn:0.3", "distill:2"):
+        artifact = made(f"finetune+{first}+{name}")
+        before = predict(made(f"finetune+{first}"))
+        assert np.abs(before - predict(artifact)).max() < 0.6
+
+
+@pytest.mark.parametrize(
+    "name", ["int8-weights", "int8-compiled", "int4-weights", "qat-int8", "compile"]
+)
+def test_an_artifact_works_wherever_it_is_moved(name: str, tmp_path: Path) -> None:
+    import shutil
+
+    artifact = made(f"finetune+{name}")
+    moved = open_artifact(shutil.copytree(artifact.folder, tmp_path / "moved"))
+    np.testing.assert_array_equal(predict(artifact), predict(moved))
+    assert {Path(f["name"]).suffix for f in moved.manifest["files"]} == {".json", ".safetensors"}
+
+
+@pytest.mark.parametrize("name", ["int8-weights", "int8-compiled", "int4-weights", "compile"])
+def test_logits_do_not_depend_on_the_order_in_a_batch(name: str) -> None:
+    predictor = load_predictor(made(f"finetune+{name}"), "cpu", 2)
+    asked = texts(32)
+    one = predictor.predict(asked, batch_size=len(asked))
+    other = predictor.forward(predictor.encode(asked))
+    assert np.abs(one - other).max() <= 2e-2 * max(1.0, float(np.abs(one).max()))
+
+
+def test_regression(few: str) -> None:
+    for name in ("int8-weights", "int8-compiled", "qat-int8"):
+        logits = predict(made(f"finetune+{name}", "tiny-bert", few))
+        assert logits.shape == (24, 1)
+        assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(("name", "hidden"), [("int4-weights", 48), ("fp8", 40)])
+def test_a_width_that_the_kernel_cannot_take_is_refused(name: str, hidden: int) -> None:
+    shape = replace(MODELS["tiny-bert"].shape, hidden=hidden)
+    device = STEPS[name].devices[0]
+    with pytest.raises(Unsupported, match=f"this model's is {hidden}"):
+        STEPS[name]().plan(Plan(PYTORCH, shape), device)
+
+
+@pytest.mark.parametrize("name", ["fp16", "fp8"])
+def test_gpu_formats_are_unsupported_on_the_cpu(name: str) -> None:
+    with pytest.raises(Unsupported, match="not on cpu"):
+        parse_recipe(f"finetune+{name}").plan(MODELS["minilm-bert"], "cpu")
+    assert "cuda" in RUNTIMES[STEPS[name].produces or ""].devices
+
+
+def test_fp16_halves_the_file(tmp_path: Path) -> None:
+    source = made("finetune")
+    artifact = applied(STEPS["fp16"](), source, tmp_path / "fp16")
+    assert {t["dtype"] for t in header(artifact).values()} == {"F16"}
+    assert bytes_of(artifact) == pytest.approx(bytes_of(source) / 2, rel=0.02)
+    assert np.abs(predict(source) - predict(artifact)).max() < 0.02
+
+
+def test_fp8_stores_8_bits_a_weight_of_the_linear_layers(tmp_path: Path) -> None:
+    source = made("finetune")
+    artifact = applied(STEPS["fp8"](), source, tmp_path / "fp8")
+    after = header(artifact)
+    assert after[f"{FFN}.weight"]["dtype"] == "F8_E4M3"
+    assert after[f"{FFN}.scale"]["shape"] == [INNER, 1]
+    assert after["classifier.weight"]["dtype"] == "BF16"  # two outputs are no multiple of 16
+    assert np.abs(predict(source) - predict(artifact)).max() < 0.5
+
+
+def test_the_same_seed_gives_the_same_bits(forget: Callable[[], None]) -> None:
+    recipes = ("finetune+int8-compiled", "finetune+qat-int8")
+    first = [made(recipe, "tiny-bert") for recipe in recipes]
+    forget()
+    again = [made(recipe, "tiny-bert") for recipe in recipes]
+    assert [a.sha256 for a in again] == [a.sha256 for a in first]
+    assert {a.folder for a in again}.isdisjoint({a.folder for a in first})

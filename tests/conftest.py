@@ -1,0 +1,125 @@
+"""Fixtures of the tests: a cache of their own beside the downloaded assets, and whole runs of pytest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.assets import Asset, cache_folder, fetch
+from tasks.task import Splits
+
+ROOT = Path(__file__).parent.parent
+TINY = ROOT / "tests" / "tiny.py"
+
+
+def assets() -> tuple[Asset, ...]:
+    from models.assets import MINILM
+    from tasks.bbc import BBC_NEWS
+    from tasks.sentences import VADER
+
+    return MINILM, VADER, BBC_NEWS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep what tests build apart from the user's store; assets are shared."""
+    for asset in assets():
+        fetch(asset)
+    shared = cache_folder() / "assets"
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "assets").symlink_to(shared)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEANBOARD_CACHE", str(folder))
+        patch.setenv("TOKENIZERS_PARALLELISM", "false")
+        patch.delenv("PYTEST_XDIST_WORKER", raising=False)
+        patch.delenv("PYTEST_ADDOPTS", raising=False)
+        from benchmarks.extensions import load
+
+        load([TINY])
+        yield folder
+
+
+@pytest.fixture
+def forget(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Leave the store behind when called: what is asked for again is built again."""
+
+    def go() -> None:
+        (tmp_path / "assets").symlink_to(own_cache / "assets")
+        monkeypatch.setenv("LEANBOARD_CACHE", str(tmp_path))
+
+    return go
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A small regression task, by its name: the first sentences of each split of `valence`."""
+    from tasks import TASKS
+
+    valence = TASKS["valence"]
+
+    def read() -> Splits:
+        return {name: examples[:96] for name, examples in valence.splits().items()}
+
+    task = replace(valence, name="few", read=read, sizes={}, data_sha256=None)
+    monkeypatch.setitem(TASKS, task.name, task)
+    return task.name
+
+
+class Outcome:
+    """What a run of `pytest benchmarks/` left."""
+
+    def __init__(self, folder: Path, done: subprocess.CompletedProcess[str]) -> None:
+        self.output, self.status, self.text = folder, done.returncode, done.stdout + done.stderr
+
+    @property
+    def folder(self) -> Path:
+        return (self.output / "latest").resolve()
+
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Rows by recipe."""
+        board = json.loads((self.folder / "leaderboard.json").read_text())
+        return {row["recipe"]: row for row in board["rows"]}
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "records.jsonl").open()]
+
+
+Bench = Callable[..., Outcome]
+
+
+def command(output: Path, *options: str) -> list[str]:
+    """Return the command line of a run on the tiny task."""
+    chosen = ["--extension", str(TINY), "--task", "tiny", "--output", str(output)]
+    if not any(option.startswith("--model") for option in options):
+        chosen += ["--model", "tiny-bert"]
+    return [sys.executable, "-m", "pytest", "benchmarks/", *chosen, *options]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Run `pytest benchmarks/` on the tiny task, as a user does."""
+
+    def run(*options: str, **environment: str) -> Outcome:
+        output = tmp_path / "output"
+        done = subprocess.run(
+            command(output, *options),
+            cwd=ROOT,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        return Outcome(output, done)
+
+    return run

@@ -1,0 +1,81 @@
+"""Pretrained models: the weights are what they claim to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import MODELS
+from models.artifact import file_sha256
+from models.networks import load_encoder
+from models.tokenization import load_tokenizer, pad, tokenize
+from tasks import TASKS
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders = {}
+    for name in ("minilm-bert", "minilm-roberta", "transformer-scratch"):
+        folders[name] = tmp_path_factory.mktemp(name)
+        MODELS[name].write(folders[name])
+    return folders
+
+
+def test_minilm_has_the_pinned_bytes(written: dict[str, Path]) -> None:
+    assert file_sha256(written["minilm-bert"] / "model.safetensors") == (
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    )
+
+
+def test_roberta_computes_exactly_what_bert_does(written: dict[str, Path]) -> None:
+    import torch
+    from transformers import RobertaModel
+
+    bert, roberta = (load_encoder(written[f"minilm-{name}"]) for name in ("bert", "roberta"))
+    assert isinstance(roberta, RobertaModel)
+    tokenizer = load_tokenizer(written["minilm-bert"], 512)
+    texts = [e.text for e in TASKS["movies"].splits()["test"][:40]]
+    texts.append(" ".join(e.text for e in TASKS["bbc"].splits()["test"][:5]))  # all 512 positions
+    ids, mask = (torch.from_numpy(array) for array in pad(tokenize(tokenizer, texts), 0))
+    assert ids.shape[1] == 512
+    with torch.inference_mode():
+        one, other = (
+            network(input_ids=ids, attention_mask=mask).last_hidden_state[mask.bool()]
+            for network in (bert, roberta)
+        )
+    assert float((one - other).abs().max()) == 0.0
+
+
+def test_scratch_has_minilms_shape_and_no_weights(written: dict[str, Path]) -> None:
+    import torch
+
+    assert not (written["transformer-scratch"] / "model.safetensors").exists()
+    shapes = []
+    for name in ("transformer-scratch", "minilm-bert"):
+        torch.manual_seed(0)
+        shapes.append({n: p.shape for n, p in load_encoder(written[name]).named_parameters()})
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("name", ["minilm-bert", "minilm-roberta"])
+def test_declared_shape(written: dict[str, Path], name: str) -> None:
+    config, shape = load_encoder(written[name]).config, MODELS[name].shape
+    found = config.num_hidden_layers, config.hidden_size, config.num_attention_heads
+    assert (*found, config.intermediate_size) == (
+        shape.layers,
+        shape.hidden,
+        shape.heads,
+        shape.ffn,
+    )
+
+
+def test_tokenizer_neither_pads_nor_forgets_to_cut(written: dict[str, Path]) -> None:
+    tokenizer = load_tokenizer(written["minilm-bert"], 16)
+    short, long = tokenize(tokenizer, ["fine", "word " * 100])
+    assert (len(short), len(long)) == (3, 16)
+    tokens = pad([short, long], 0)
+    assert tokens.input_ids.shape == (2, 16)
+    assert tokens.attention_mask.sum(axis=1).tolist() == [3, 16]
+    assert tokens.input_ids.dtype == np.int64

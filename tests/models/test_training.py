@@ -1,0 +1,40 @@
+"""The one training loop: what it does when the numbers run away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models import MODELS
+from models.networks import load_classifier
+from models.training import TrainingDiverged, train
+
+
+def test_training_that_diverges_stops_and_says_at_which_step(tmp_path: Any) -> None:
+    import torch
+    from datasets import Dataset
+
+    MODELS["tiny-bert"].write(tmp_path)
+    network = load_classifier(tmp_path, 2)
+    ids = [[101, 2000 + i, 102] for i in range(64)]
+    data = Dataset.from_dict({"input_ids": ids, "length": [3] * 64, "labels": [0, 1] * 32})
+    calls: list[int] = []
+
+    def loss(network: Any, batch: dict[str, Any]) -> Any:
+        calls.append(1)
+        value = network(**batch).loss
+        return value * torch.nan if len(calls) == 3 else value
+
+    with pytest.raises(TrainingDiverged, match="the loss is nan at step 2: stopped"):
+        train(
+            network,
+            data,
+            pad_id=0,
+            epochs=3,
+            learning_rate=1e-4,
+            seed=0,
+            device="cpu",
+            loss=loss,
+        )
+    assert len(calls) == 3

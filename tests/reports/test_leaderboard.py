@@ -1,0 +1,142 @@
+"""Rows from records: ratios, fronts, answers, and nothing silently absent."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.leaderboard import ROW_FIELDS, answer, rows
+from reports.records import Metric, Record, Run
+from reports.tables import WIDTH, csv_text, markdown, terminal
+
+MEASURES = ["accuracy", "size", "memory", "latency"]
+
+
+def records(recipe: str, quality: float, size: float, speedup: float, **cell: Any) -> list[Record]:
+    where = {"task": "t", "model": "m", "recipe": recipe, "device": "cpu", "seed": 0} | cell
+    values: dict[str, dict[str, Any]] = {
+        "build": {"build_seconds": 1.0},
+        "accuracy": {"quality_metric": "accuracy", "quality": quality},
+        "size": {"size_bytes": size},
+        "memory": {"memory_inference_peak_bytes": 10 * size},
+        "latency": {
+            "latency_single_p50_ms": 8 / speedup,
+            "speedup": speedup,
+            "latency_samples": 72,
+        },
+    }
+    return [
+        Record(
+            "run",
+            where,
+            measure,
+            "ok",
+            artifact_sha256=recipe,
+            metrics={name: Metric(value, "", None) for name, value in metrics.items()},
+            facts={"runtime_control": "finetune+onnx"} if measure == "build" else {},
+        )
+        for measure, metrics in values.items()
+    ]
+
+
+def run(found: list[Record], planned: list[str] = MEASURES) -> Run:
+    return Run(Path(), {"planned": {r.cell_id: planned for r in found}}, found)
+
+
+FOUR = [
+    *records("finetune", 0.90, 100, 1.0),
+    *records("finetune+onnx", 0.90, 101, 2.0),
+    *records("finetune+onnx-int8", 0.895, 25, 4.0),
+    *records("finetune+distill:3", 0.85, 50, 1.9),
+]
+
+
+def by_recipe(table: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {row["recipe"]: row for row in table}
+
+
+def test_ratios_are_larger_is_better_against_the_reference() -> None:
+    row = by_recipe(rows(run(FOUR)))["finetune+onnx-int8"]
+    assert row["quality_retained"] == pytest.approx(0.895 / 0.90)
+    assert row["size_ratio"] == row["memory_ratio"] == 4.0
+    assert row["speedup_same_runtime"] == 2.0
+    assert list(row) == ROW_FIELDS
+
+
+def test_the_front_is_what_nothing_beats_in_every_respect() -> None:
+    found = by_recipe(rows(run(FOUR)))
+    assert {name for name, row in found.items() if row["pareto"]} == {
+        "finetune+onnx",
+        "finetune",
+        "finetune+onnx-int8",
+    }
+
+
+def test_the_answer_names_only_rows_within_one_percent() -> None:
+    said = answer(rows(run(FOUR)))
+    assert len(said) == 3
+    assert "smallest is finetune+onnx-int8" in said[0]
+    assert "fastest is finetune+onnx-int8" in said[1]
+    assert "most accurate is finetune+onnx " in said[2]
+    assert answer(rows(run([*FOUR[:5], *FOUR[15:]])))[0].endswith(
+        "no compressed row keeps 99% of the uncompressed model."
+    )
+
+
+def test_a_missing_measure_is_a_failure() -> None:
+    row = rows(run([r for r in FOUR[:5] if r.measure != "memory"]))[0]
+    assert (row["status"], row["reason"]) == ("failed", "not measured: memory")
+
+
+def test_measures_of_two_artifacts_are_no_row() -> None:
+    other = records("finetune", 0.9, 100, 1.0)
+    mixed = [*FOUR[:4], Record(**{**vars(other[4]), "artifact_sha256": "another"})]
+    row = rows(run(mixed))[0]
+    assert (row["status"], row["reason"]) == ("failed", "measures of 2 different artifacts")
+
+
+def test_a_cell_without_any_record_is_a_row() -> None:
+    table = rows(Run(Path(), {"planned": {"t/m/finetune/cpu/s0": MEASURES}}, []))
+    assert (table[0]["status"], table[0]["reason"]) == ("failed", "not measured")
+
+
+def test_the_terminal_is_120_wide_and_shows_failures_with_their_reason() -> None:
+    bad = Record(
+        "run",
+        FOUR[0].cell | {"recipe": "finetune+" + "int8+" * 9 + "x"},
+        "size",
+        "failed",
+        "because " * 40,
+    )
+    text = terminal(rows(run([*FOUR, bad])), {})
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "failed: because" in text
+    assert "| finetune+distill:3 " in markdown(rows(run(FOUR)), {})
+
+
+def test_csv_runs_no_formula() -> None:
+    table = rows(run([Record("run", FOUR[0].cell, "size", "failed", "=HYPERLINK(1)")]))
+    assert "'=HYPERLINK(1)" in csv_text(table)
+
+
+def test_a_hundred_thousand_records_in_ten_seconds() -> None:
+    many = [
+        r
+        for seed in range(5000)
+        for part in (
+            records("finetune", 0.9, 100, 1.0, seed=seed),
+            records("finetune+onnx", 0.9, 90, 2.0, seed=seed),
+            records("finetune+int8", 0.89, 60, 2.0, seed=seed),
+            records("student:3", 0.8, 50, 2.0, seed=seed),
+        )
+        for r in part
+    ]
+    assert len(many) == 100_000
+    started = time.perf_counter()
+    table = rows(run(many))
+    terminal(table, {}), markdown(table, {}), csv_text(table), answer(table)
+    assert len(table) == 20_000
+    assert time.perf_counter() - started < 10
