@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -201,11 +202,14 @@ def test_a_build_that_takes_too_long_is_a_timeout(bench: Bench) -> None:
     assert "no answer within 20 s" in row["reason"]
 
 
-def test_a_damaged_artifact_is_not_measured(bench: Bench, own_cache: Path) -> None:
+def test_a_damaged_artifact_is_not_measured(
+    bench: Bench, forget: Callable[[], None], tmp_path: Path
+) -> None:
+    forget()
     first = bench("--recipe", "finetune+bf16", "--seed", "7", "-k", "size")
     assert first.status == 0, first.text
     sha256 = first.rows["finetune+bf16"]["artifact_sha256"]
-    manifests = (own_cache / "store").glob("??/*/manifest.json")
+    manifests = (tmp_path / "store").glob("??/*/manifest.json")
     folder = next(m.parent for m in manifests if json.loads(m.read_text())["sha256"] == sha256)
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())

@@ -20,7 +20,7 @@ from compressors.pca import PROJECTION, Pca, through_projection
 from compressors.recipe import RecipeError, parse_recipe
 from compressors.step import Unsupported
 from models import MODELS, static_table
-from models.artifact import Artifact, open_artifact
+from models.artifact import Artifact, open_artifact, read_manifest
 from models.linear_head import load as load_head
 from models.networks import load_classifier
 from models.predictors import RUNTIMES, load_predictor
@@ -92,10 +92,8 @@ def test_adapter_and_base_are_the_merged_network() -> None:
     from peft import PeftModel
 
     artifact = made("lora:4")
-    base = open_artifact(artifact.folder)
     untrained = load_classifier(after_step("lora:4", 1).folder, 2)
-    pretrained = [a for a in _bases() if a.sha256 == base.lineage[0]["parent"]]
-    network = load_classifier(pretrained[0].folder, 2, seed=0)
+    network = load_classifier(pretrained(artifact.lineage[0]["parent"]).folder, 2, seed=0)
     adapted = PeftModel.from_pretrained(network, str(artifact.folder / "adapter")).eval()
     batch = tokens(artifact)
     with torch.no_grad():
@@ -104,9 +102,10 @@ def test_adapter_and_base_are_the_merged_network() -> None:
         )
 
 
-def _bases() -> list[Artifact]:
-    found = [open_artifact(path.parent) for path in Store().root.glob("*/*/manifest.json")]
-    return [artifact for artifact in found if artifact.format == "pretrained"]
+def pretrained(sha256: str) -> Artifact:
+    """The artifact of this content, among all that the store keeps."""
+    kept = (read_manifest(path.parent) for path in Store().root.glob("*/*/manifest.json"))
+    return next(artifact for artifact in kept if artifact.sha256 == sha256)
 
 
 def test_bytes_per_extra_task_are_those_of_the_adapters_file() -> None:
