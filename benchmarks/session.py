@@ -20,7 +20,7 @@ from benchmarks.account import Account
 from benchmarks.devices import DEVICES
 from benchmarks.matrix import Cell, parsed
 from benchmarks.measures import MEASURES
-from benchmarks.measures.latency import References
+from benchmarks.measures.latency import References, awake
 from benchmarks.measures.measure import Metrics, NotMeasured
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.options import Options
@@ -66,6 +66,7 @@ class Session:
     store: Store = field(default_factory=Store)
     account: Account = field(default_factory=Account)
     references: References = field(default_factory=References)
+    yardstick: Worker | None = None
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     artifacts: dict[Cell, Artifact | NotMeasured] = field(default_factory=dict)
     shown: set[Cell] = field(default_factory=set)
@@ -139,6 +140,21 @@ class Session:
     def predictions(self, cell: Cell) -> Path:
         """Return the npz file of a cell's logits."""
         return self.samples(cell, "predictions")
+
+    def labels(self, cell: Cell) -> Path:
+        """Return the npz file of the truth that a cell's predictions are scored against."""
+        return self.folder / "samples" / f"{cell.task}.labels.npz"
+
+    def gflops(self) -> float:
+        """Return the speed of the fixed matrix product at this moment."""
+        if self.yardstick is None:
+            self.yardstick = Worker(
+                "benchmarks.workers:Function",
+                {"target": "benchmarks.machine:matmul_gflops"},
+                log=self.folder / "logs" / "machine.log",
+            )
+        with awake(self.yardstick):
+            return self.yardstick.call("__call__")
 
     def worker(
         self, cell: Cell, what: str, target: str, *, spawn: bool = False, **arguments: Any
@@ -301,11 +317,6 @@ class Session:
         return f"{error} (log: {os.path.relpath(error.log, self.folder)})"
 
     def _describe(self) -> None:
-        gflops = call_in_worker(
-            "benchmarks.machine:matmul_gflops",
-            {},
-            log=self.folder / "logs" / "machine.log",
-        )
         self.info: dict[str, Any] = {
             "schema": SCHEMA,
             "run": self.folder.name,
@@ -313,7 +324,7 @@ class Session:
             "profile": self.options.profile_name,
             "pairs": self.options.profile.pairs,
             "threads": self.options.threads,
-            "machine": machine.describe() | {"matmul_gflops": gflops},
+            "machine": machine.describe() | {"matmul_gflops": self.gflops()},
             "versions": machine.versions(),
             "planned": {cell.id: measures for cell, measures in self.planned.items()},
         }
@@ -336,8 +347,10 @@ class Session:
         self.show(self.progress.finished(f"{cell.id:<58} {line}"))
 
     def close(self) -> None:
-        """End the reference workers, and write the account of the run's time."""
+        """End the workers that were kept, and write the account of the run's time."""
         self.references.close()
+        if self.yardstick:
+            self.yardstick.close()
         self.info["account"] = self.account.to_json()
         self._write_info()
 

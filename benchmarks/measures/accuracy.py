@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +56,29 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     splits = evaluated(task, session.options.profile.shifted_cap)
     with session.account.spend("scoring"):
         metrics = score(task, splits, predictions, theirs)
-    session.append(cell, "accuracy", OK, artifact=artifact, metrics=metrics, samples=predictions)
+    keep_labels(splits, session.labels(cell))
+    session.append(
+        cell,
+        "accuracy",
+        OK,
+        artifact=artifact,
+        metrics=metrics,
+        samples=predictions,
+        facts={"test_examples": len(splits["test"]), "test_sha256": identity(splits["test"])},
+    )
+
+
+def keep_labels(splits: dict[str, list[Example]], target: Path) -> None:
+    """Write the truth beside the predictions, so that every score can be made again."""
+    if not target.exists():
+        labels = {name: [example.label for example in split] for name, split in splits.items()}
+        np.savez_compressed(target, **{name: np.array(truth) for name, truth in labels.items()})
+
+
+def identity(examples: list[Example]) -> str:
+    """Return the sha256 of texts and labels: two nights are compared only on the same ones."""
+    data = json.dumps([(example.text, example.label) for example in examples])
+    return hashlib.sha256(data.encode()).hexdigest()
 
 
 def score(

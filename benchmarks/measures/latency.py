@@ -12,7 +12,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,7 +91,9 @@ def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, index: int
         candidate = _timed(session, cell)
     with candidate, session.account.spend("timing"):
         candidate.pause()
-        return time_pair(candidate, rival, session.options.profile.rounds)
+        gflops = session.gflops()
+        pair = time_pair(candidate, rival, session.options.profile.rounds)
+        return replace(pair, matmul_gflops=gflops)
 
 
 def _timed(session: Session, cell: Cell) -> Worker:
@@ -170,6 +172,8 @@ class Pair:
 
     candidate: dict[Kind, np.ndarray]
     reference: dict[Kind, np.ndarray] | None
+    matmul_gflops: float = float("nan")
+    """Speed of the fixed matrix product just before."""
 
 
 Start = Callable[[], Worker]
@@ -255,9 +259,13 @@ def throughput(requests: Requests, metrics: dict[str, Any]) -> float:
 
 
 def save(pairs: list[Pair], target: Path) -> None:
-    """Write `candidate_single`, `reference_batch` …: float64 seconds [pairs, requests, blocks]."""
+    """Write `candidate_single`, `reference_batch` …: float64 seconds [pairs, requests, blocks].
+
+    `matmul_gflops` [pairs] is beside them: it tells a disturbed round from a slow predictor.
+    """
     kinds: tuple[Kind, ...] = ("single", "batch")
     arrays = {f"candidate_{kind}": np.stack([p.candidate[kind] for p in pairs]) for kind in kinds}
+    arrays["matmul_gflops"] = np.array([pair.matmul_gflops for pair in pairs])
     if all(pair.reference for pair in pairs):
         for kind in kinds:
             arrays[f"reference_{kind}"] = np.stack(
