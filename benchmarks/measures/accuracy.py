@@ -13,6 +13,7 @@ from benchmarks.measures import memory
 from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.requests import evaluated
 from reports import statistics
+from reports.facts import Answers
 from reports.records import OK
 from tasks import TASKS
 from tasks.task import Example, Task
@@ -64,15 +65,28 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
         artifact=artifact,
         metrics=metrics,
         samples=predictions,
-        facts={"test_examples": len(splits["test"]), "test_sha256": identity(splits["test"])},
+        facts={
+            "test_sha256": identity(splits["test"]),
+            "test_answers": answers(task, splits, predictions).to_json(),
+        },
     )
+
+
+def answers(task: Task, splits: dict[str, list[Example]], predictions: Path) -> Answers:
+    """Return what each test example contributes to the cell's quality."""
+    logits = _logits(predictions, {"test": splits["test"]})["test"]
+    labels = np.array([example.label for example in splits["test"]])
+    if task.kind == "regression":
+        return Answers.of_correlation(logits[:, 0], labels)
+    return Answers.of_right(logits.argmax(axis=1) == labels)
 
 
 def keep_labels(splits: dict[str, list[Example]], target: Path) -> None:
     """Write the truth beside the predictions, so that every score can be made again."""
     if not target.exists():
         labels = {name: [example.label for example in split] for name, split in splits.items()}
-        np.savez_compressed(target, **{name: np.array(truth) for name, truth in labels.items()})
+        arrays = {name: np.array(truth) for name, truth in labels.items()}
+        np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
 
 
 def identity(examples: list[Example]) -> str:

@@ -79,7 +79,15 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     save(pairs, samples)
     metrics = summarize(pairs)
     metrics["throughput_per_s"] = throughput(session.requests(cell), metrics)
-    session.append(cell, "latency", OK, artifact=artifact, metrics=metrics, samples=samples)
+    session.append(
+        cell,
+        "latency",
+        OK,
+        artifact=artifact,
+        metrics=metrics,
+        samples=samples,
+        facts=rounds_of(pairs),
+    )
 
 
 def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, index: int) -> Pair:
@@ -251,6 +259,25 @@ def summarize(pairs: list[Pair]) -> dict[str, Any]:
         reference = np.concatenate([p.reference["single"].ravel() for p in pairs if p.reference])
         metrics["reference_single_p50_ms"] = 1e3 * float(np.median(reference))
     return metrics
+
+
+def rounds_of(pairs: list[Pair]) -> dict[str, list[float]]:
+    """Return one figure a pair, for the comparison of nights; nothing without a reference.
+
+    `pair_log_ratios` are those of the speed-up. `pair_reference_work` is the log of the
+    reference's seconds x GFLOP/s of the fixed matrix product: constant on a quiet machine.
+    """
+    from reports.statistics import pair_log_ratio
+
+    rounds: dict[str, list[float]] = {"pair_log_ratios": [], "pair_reference_work": []}
+    for pair in pairs:
+        if pair.reference is None:
+            return {}
+        reference, candidate = pair.reference["single"], pair.candidate["single"]
+        work = np.log(np.median(reference, axis=1) * pair.matmul_gflops).mean()
+        rounds["pair_log_ratios"].append(round(pair_log_ratio(reference, candidate), 5))
+        rounds["pair_reference_work"].append(round(float(work), 5))
+    return rounds
 
 
 def throughput(requests: Requests, metrics: dict[str, Any]) -> float:
