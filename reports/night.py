@@ -36,9 +36,7 @@ def terminal(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
     lines = [_title(comparison, fail_on)]
     lines += [f"changed: {change}" for change in comparison.changes]
     lines += [f"note: {note}" for note in comparison.notes]
-    for verdict in _notable(comparison):
-        lines += [f"{verdict.verdict}: {verdict.cell} {verdict.metric}: {verdict.rule}"]
-        lines += [f"    {evidence}"] if (evidence := evidence_of(verdict)) else []
+    lines += [line_of(verdict) for verdict in _notable(comparison)]
     return "\n".join([*lines, _counts(comparison)])
 
 
@@ -61,6 +59,12 @@ def _counts(comparison: Comparison) -> str:
         span = low if low == high else f"{low} to {high}"
         parts += f"; a slow-down of {span} is found in one night with 95 %"
     return parts or "nothing to compare"
+
+
+def line_of(verdict: Verdict) -> str:
+    """Return a verdict in one line, and its evidence in a second one."""
+    line = f"{verdict.verdict}: {verdict.cell} {verdict.metric}: {verdict.rule}"
+    return "\n    ".join(filter(None, (line, evidence_of(verdict))))
 
 
 def evidence_of(verdict: Verdict) -> str:

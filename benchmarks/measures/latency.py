@@ -21,9 +21,11 @@ import numpy as np
 
 from benchmarks.measures.measure import Measure, Metrics, NotMeasured
 from benchmarks.measures.requests import Requests
-from benchmarks.workers import Worker
+from benchmarks.workers import Worker, WorkerError
 from models.artifact import Artifact, read_manifest
 from models.predictors import load_predictor
+from reports.facts import LATER
+from reports.limits import SECOND
 from reports.records import FAILED, OK
 
 if TYPE_CHECKING:
@@ -88,6 +90,26 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
         samples=samples,
         facts=rounds_of(pairs),
     )
+
+
+def look_again(session: Session, cells: list[Cell]) -> None:
+    """Time new pairs of suspects, one of each in turn: what slowed one down may have passed."""
+    pairs: dict[Cell, list[Pair]] = {cell: [] for cell in cells}
+    with session.alone():
+        for index in range(SECOND):
+            session.references.close()
+            for cell in list(pairs):
+                try:
+                    pairs[cell].append(_fresh_pair(session, cell, cell.reference, index))
+                except WorkerError as error:
+                    session.append(cell, LATER, FAILED, reason=str(error))
+                    del pairs[cell]
+    for cell, taken in pairs.items():
+        samples = session.samples(cell, "later")
+        save(taken, samples)
+        facts = {f"later_{name.removeprefix('pair_')}": v for name, v in rounds_of(taken).items()}
+        artifact = session.artifact(cell)
+        session.append(cell, LATER, OK, artifact=artifact, samples=samples, facts=facts)
 
 
 def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, index: int) -> Pair:
