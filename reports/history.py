@@ -16,10 +16,10 @@ from reports.baselines import FILE, Baseline, fingerprint, others, read
 from reports.facts import CellFacts, facts_of
 from reports.records import RUN, RecordError, read_run
 
-DRIFT_NIGHTS = 5
+DRIFT_NIGHTS = 8
 """The newest nights that are taken together."""
-DRIFT_LEVEL = 0.001
-"""Of Welch's test, one-sided, for one cell."""
+DRIFT_LEVEL = 1e-4
+"""Of Student's test, one-sided, for one cell; the spread between nights is the machine's, and equal."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def drift(promoted: list[float], later: list[float]) -> Drift | None:
     newest = later[-DRIFT_NIGHTS:]
     if len(promoted) < 2 or len(newest) < 2:
         return None
-    test = ttest_ind(promoted, newest, equal_var=False, alternative="greater")
+    test = ttest_ind(promoted, newest, alternative="greater")
     slower = math.expm1(float(np.mean(promoted) - np.mean(newest)))
     return Drift(slower, float(test.pvalue), len(newest))
 

@@ -59,15 +59,16 @@ class Limits:
 def spreads(histories: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Spread]:
     """Return each cell's spread from the pairs of its nights: {cell: [night][pair]}.
 
-    A cell with too few nights gets the prior. The others' own variances are moderated by the
-    mean over all of them, so that one cell's lucky nights do not make its limits too narrow.
+    A cell with too few nights gets the prior, or more where its pairs already vary more. The
+    others' own variances are moderated by the mean over all of them, so that one cell's lucky
+    nights do not make its limits too narrow.
     """
     own: dict[str, tuple[float, float, int]] = {}
     for cell, nights in histories.items():
         kept = [np.asarray(pairs) for pairs in nights if len(pairs) > 1]
         if len(kept) < ENOUGH_NIGHTS:
             continue
-        within = float(np.mean([pairs.var(ddof=1) for pairs in kept]))
+        within, _ = _within(nights)
         medians = np.array([np.median(pairs) for pairs in kept])
         inside = np.mean([within * median_variance(len(pairs)) for pairs in kept])
         own[cell] = within, max(float(medians.var(ddof=1) - inside), 0.0), len(kept)
@@ -76,10 +77,11 @@ def spreads(histories: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Spr
     found = {}
     for cell, nights in histories.items():
         if cell not in own:
-            found[cell] = Spread(PRIOR_PAIRS, PRIOR_NIGHTS, np.inf, len(nights))
+            pairs = max(PRIOR_PAIRS, _moderated(*_within(nights), PRIOR_PAIRS**2))
+            found[cell] = Spread(pairs, PRIOR_NIGHTS, np.inf, len(nights))
             continue
         within, between, count = own[cell]
-        pairs_freedom = sum(len(pairs) - 1 for pairs in nights)
+        _, pairs_freedom = _within(nights)
         found[cell] = Spread(
             _moderated(within, pairs_freedom, pooled_within),
             _moderated(between, count - 1, pooled_between),
@@ -87,6 +89,14 @@ def spreads(histories: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Spr
             count,
         )
     return found
+
+
+def _within(nights: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Return the variance within nights, and its degrees of freedom."""
+    kept = [np.asarray(pairs) for pairs in nights if len(pairs) > 1]
+    freedom = sum(len(pairs) - 1 for pairs in kept)
+    squares = sum(float(pairs.var()) * len(pairs) for pairs in kept)
+    return (squares / freedom if freedom else 0.0), freedom
 
 
 def _moderated(own: float, freedom: float, pooled: float) -> float:
