@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import extensions
 from benchmarks.catalogue import LISTS
 from benchmarks.extensions import ExtensionError
-from reports import baselines, night
+from reports import baselines, dashboards, night
 from reports.baselines import BaselineError
 from reports.facts import RunFacts, facts_of
 from reports.history import history
@@ -48,7 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     past = commands.add_parser("history", help="list the nights of every cell, and its trend")
     past.add_argument("--against", type=Path, default=BASELINES, metavar="DIR")
-    for shown in (report, promoted, past):
+    exported = commands.add_parser(
+        "export-dashboard", help="write a run for Bencher and for github-action-benchmark"
+    )
+    exported.add_argument("run", metavar="RUN")
+    for shown in (report, promoted, past, exported):
         shown.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
     return parser
 
@@ -141,12 +145,18 @@ def _history(given: argparse.Namespace) -> int:
     return 0
 
 
+def _export_dashboard(given: argparse.Namespace) -> int:
+    print("\n".join(map(str, dashboards.export(read_run(find_run(given.run, given.output))))))
+    return 0
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "report": _report,
     "compare": _compared,
     "promote": _promote,
     "history": _history,
+    "export-dashboard": _export_dashboard,
 }
 
 
