@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -82,6 +83,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
+    if _codspeed_is_on(config):
+        raise pytest.UsageError(
+            "pytest-codspeed is enabled and switches pytest-benchmark off: the durations that the "
+            "workers measured would reach nobody; leave out --codspeed, or unset CODSPEED_ENV"
+        )
     try:
         options = Options.check(
             output=option.output,
@@ -108,6 +114,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[OPTIONS] = options
     config.stash[CELLS] = cells
+
+
+def _codspeed_is_on(config: pytest.Config) -> bool:
+    if not config.pluginmanager.hasplugin("codspeed"):
+        return False
+    return bool(getattr(config.option, "codspeed", False)) or "CODSPEED_ENV" in os.environ
 
 
 def _split(values: list[str]) -> tuple[str, ...]:

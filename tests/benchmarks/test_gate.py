@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,8 +33,6 @@ def baseline(healthy: Outcome) -> Path:
 
 
 def started(output: Path, *options: str, **environment: str) -> Outcome:
-    import os
-
     done = subprocess.run(
         command(output, "--profile", "smoke", *options),
         cwd=ROOT,
@@ -128,3 +127,25 @@ def test_a_damaged_baseline_ends_the_run_before_any_work(baseline: Path, tmp_pat
     assert "unknown verdict 'regresed'; did you mean 'regressed'" in " ".join(
         collected("--against", str(baseline), "--fail-on", "regresed")
     )
+
+
+def test_codspeed_is_noticed_before_any_work(tmp_path: Path) -> None:
+    """It blocks pytest-benchmark when enabled; a plugin of its name and option stands for it."""
+    (tmp_path / "codspeed.py").write_text(
+        "def pytest_addoption(parser):\n    parser.addoption('--codspeed', action='store_true')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    for option, status in (("--codspeed", pytest.ExitCode.USAGE_ERROR), ("-q", pytest.ExitCode.OK)):
+        done = subprocess.run(
+            [
+                *command(tmp_path, "--recipe", "majority", "--collect-only", "-p", "codspeed"),
+                option,
+            ],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status
+        assert ("switches pytest-benchmark off" in done.stderr) == (option == "--codspeed")
