@@ -56,7 +56,9 @@ class Limits:
     """The slow-down that the two stages find with 95 %."""
 
 
-def spreads(histories: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Spread]:
+def spreads(
+    histories: Mapping[str, Sequence[Sequence[float]]], enough: int = ENOUGH_NIGHTS
+) -> dict[str, Spread]:
     """Return each cell's spread from the pairs of its nights: {cell: [night][pair]}.
 
     A cell with too few nights gets the prior, or more where its pairs already vary more. The
@@ -66,7 +68,7 @@ def spreads(histories: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Spr
     own: dict[str, tuple[float, float, int]] = {}
     for cell, nights in histories.items():
         kept = [np.asarray(pairs) for pairs in nights if len(pairs) > 1]
-        if len(kept) < ENOUGH_NIGHTS:
+        if len(kept) < enough:
             continue
         within, _ = _within(nights)
         medians = np.array([np.median(pairs) for pairs in kept])
