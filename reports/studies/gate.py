@@ -69,7 +69,7 @@ def real_nights(runs: Sequence[RunFacts]) -> list[Comparison]:
 class Drawing:
     """Nights drawn again from real ones."""
 
-    def __init__(self, runs: Sequence[RunFacts], cells: int = CELLS, seed: int = 0) -> None:
+    def __init__(self, runs: Sequence[RunFacts], cells: int, seed: int = 0) -> None:
         self.runs, self.random = runs, np.random.default_rng(seed)
         timed = [
             name
@@ -106,9 +106,11 @@ def latency_reds(found: Comparison) -> int:
     return sum(v.metric == "latency" and v.verdict == REGRESSED for v in found.verdicts)
 
 
-def drawn_nights(runs: Sequence[RunFacts], nights: int, count: int = DRAWN) -> list[list[str]]:
+def drawn_nights(
+    runs: Sequence[RunFacts], nights: int, count: int = DRAWN, cells: int = CELLS
+) -> list[list[str]]:
     """Return rows on nights drawn again, against baselines of so many drawn nights."""
-    drawing = Drawing(runs)
+    drawing = Drawing(runs, cells)
     red = 0
     caught = dict.fromkeys(SLOWER, 0)
     judged = dict.fromkeys(SLOWER, 0)
@@ -126,7 +128,7 @@ def drawn_nights(runs: Sequence[RunFacts], nights: int, count: int = DRAWN) -> l
                         if (verdict.detectable or 1) <= factor - 1:
                             allowed[factor] += 1
                             caught[factor] += verdict.verdict == REGRESSED
-    rows = [[f"nights of {CELLS} cells drawn again: red", str(Count(red, count))]]
+    rows = [[f"nights of {cells} cells drawn again: red", str(Count(red, count))]]
     for factor in SLOWER:
         share = f"{allowed[factor] / judged[factor]:.0%} of the cells allow it"
         text = f"{caught[factor]} of {allowed[factor]}" if allowed[factor] else "none"
