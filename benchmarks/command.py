@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     promoted.add_argument(
         "--allow-failed", action="store_true", help="leave failed cells out; take a red night"
     )
+    promoted.add_argument(
+        "--prune", action="store_true", help="forget the cells that the run does not have"
+    )
     past = commands.add_parser("history", help="list the nights of every cell, and its trend")
     past.add_argument("--against", type=Path, default=BASELINES, metavar="DIR")
     exported = commands.add_parser(
@@ -136,7 +139,10 @@ def _promote(given: argparse.Namespace) -> int:
     folder = find_run(given.run, given.output)
     if not given.allow_failed:
         night.refuse_if_not_green(folder)
-    print("\n".join(baselines.promote(facts_of(read_run(folder)), given.to, given.allow_failed)))
+    said = baselines.promote(
+        facts_of(read_run(folder)), given.to, allow_failed=given.allow_failed, prune=given.prune
+    )
+    print("\n".join(said))
     return 0
 
 

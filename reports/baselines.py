@@ -154,11 +154,13 @@ def _lines(value: Any, depth: int = 0) -> str:
     return f"{{\n{inner}\n{' ' * depth}}}"
 
 
-def promote(run: RunFacts, folder: Path, allow_failed: bool = False) -> list[str]:
+def promote(
+    run: RunFacts, folder: Path, *, allow_failed: bool = False, prune: bool = False
+) -> list[str]:
     """Make a run the baseline of its machine, and return what it replaces, in sentences.
 
     The file is read, changed and replaced under a lock: of two nights that end together, none is
-    lost.
+    lost. Cells that the run lacks stay, unless `prune` takes them out.
 
     Raises:
         BaselineError: the run has failed cells, or the present baseline cannot be read.
@@ -181,13 +183,21 @@ def promote(run: RunFacts, folder: Path, allow_failed: bool = False) -> list[str
         }
         with FileLock(path.with_name(f".{FILE}.lock")):
             old = read(path)
+            gone = set(old.cells) - set(run.cells) if prune else set()
+            old = without(old, gone)
             new, changes = merged(old, RunFacts(run.info, ours))
             write_atomically(path, to_text(new))
-        said += [f"{path}: {_replaced(old)}", *changes]
+        said += [f"{path}: {_replaced(old)}", *changes, *(f"{name}: gone" for name in sorted(gone))]
     return said
 
 
 _GOOD = (OK, "unsupported", "skipped")
+
+
+def without(baseline: Baseline, names: set[str]) -> Baseline:
+    """Return a baseline that has forgotten some cells."""
+    cells = {name: facts for name, facts in baseline.cells.items() if name not in names}
+    return replace(baseline, cells=cells, nights={name: baseline.nights[name] for name in cells})
 
 
 def _replaced(old: Baseline) -> str:
@@ -204,7 +214,7 @@ def merged(old: Baseline, run: RunFacts) -> tuple[Baseline, list[str]]:
     for name, facts in run.cells.items():
         before = old.cells.get(name)
         history = nights.get(name, ())
-        if facts.pairs:
+        if facts.pairs and not facts.is_void:
             pairs = facts.later or facts.sound or facts.pairs
             known = [night for night in history if night.run != run.name]
             limit = limits(seen[name], len(run.cells), len(pairs)).alone

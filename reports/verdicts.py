@@ -25,6 +25,7 @@ from reports.limits import (
     spreads,
 )
 from reports.records import OK as MEASURED
+from reports.records import SKIPPED, UNSUPPORTED
 
 OK, IMPROVED, REGRESSED, INCOMPARABLE = "ok", "improved", "regressed", "incomparable"
 INSUFFICIENT, NEW, MISSING = "insufficient", "new", "missing"
@@ -191,11 +192,14 @@ class _Context:
 def _judge(context: _Context, name: str, now: CellFacts) -> Iterator[Verdict]:
     before = context.baseline.cells.get(name)
     if before is None:
+        if now.status in (UNSUPPORTED, SKIPPED):
+            return  # its own tests say so, every night
         if context.elsewhere:
             rule = f"the baseline is of another machine: {', '.join(context.elsewhere)}"
             yield Verdict(name, "cell", INCOMPARABLE, rule)
         else:
-            yield Verdict(name, "cell", NEW, "the baseline does not have it")
+            failed = "" if now.status == MEASURED else f"; {now.status}: {now.reason}"
+            yield Verdict(name, "cell", NEW, f"the baseline does not have it{failed}")
     elif now.status != MEASURED:
         yield Verdict(name, "cell", MISSING, f"{now.status}: {now.reason}")
     else:

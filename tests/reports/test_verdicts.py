@@ -178,6 +178,14 @@ def test_new_cells_are_listed_and_can_be_made_to_fail() -> None:
     assert found.status(fail_on=("new",)) == 1
 
 
+def test_an_unsupported_cell_is_not_new_every_night() -> None:
+    extra = CellFacts("unsupported", "pip install -e '.[torchao]'")
+    found = between(run({CELL: facts()}), run({CELL: facts(), name(1): extra}, 1))
+    assert found.of(name(1)) == []
+    broken = between(run({CELL: facts()}), run({CELL: facts(), name(1): CellFacts("failed", "x")}))
+    assert broken.of(name(1))[0].rule.endswith("; failed: x")
+
+
 def test_another_machine_is_incomparable(tmp_path: Path) -> None:
     promote(run({CELL: facts()}), tmp_path)
     elsewhere = run({CELL: facts()}, 1, machine=MACHINE | {"cpu": "Another CPU"})
