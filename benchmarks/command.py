@@ -13,11 +13,12 @@ from benchmarks.catalogue import LISTS
 from benchmarks.extensions import ExtensionError
 from reports import baselines, dashboards, night
 from reports.baselines import BaselineError
+from reports.comparison import against, between
 from reports.facts import RunFacts, facts_of
 from reports.history import history
 from reports.records import RecordError, find_run, read_run
 from reports.tables import write_reports
-from reports.verdicts import FAIL_ON, VERDICTS, Comparison, against, between
+from reports.verdicts import FAIL_ON, VERDICTS, Comparison
 
 OUTPUT = Path("reports/output")
 BASELINES = Path("reports/baselines")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.measures.latency import look_again
+from reports.comparison import against
 from reports.facts import facts_of
 from reports.limits import SECOND
 from reports.records import OK, read_run
-from reports.verdicts import REFERENCE_MOVED, VOID, Comparison, against
+from reports.verdicts import REFERENCE_MOVED, VOID, Comparison
 
 if TYPE_CHECKING:
     from benchmarks.matrix import Cell

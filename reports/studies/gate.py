@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from reports.baselines import Baseline, merged
+from reports.comparison import compare
 from reports.facts import CellFacts, RunFacts, facts_of
 from reports.limits import FIRST, SECOND, spreads
 from reports.records import read_run
-from reports.verdicts import REGRESSED, Comparison, compare
+from reports.verdicts import REGRESSED, Comparison
 
 CELLS = 50
 """Of a night that is drawn again."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reports.comparison import compare
 from reports.limits import PRIOR_NIGHTS, PRIOR_PAIRS, Spread, limits, median_variance, spreads
-from reports.verdicts import compare
 from tests.reports.nights import history, name, night
 
 CELLS = 50

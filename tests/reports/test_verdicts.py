@@ -14,10 +14,11 @@ import pytest
 
 from reports import night as report
 from reports.baselines import Baseline, promote
+from reports.comparison import against, between, compare
 from reports.facts import Answers, CellFacts, RunFacts, facts_of
 from reports.history import drift
 from reports.records import Metric, Record, Run
-from reports.verdicts import Comparison, Verdict, against, between, compare
+from reports.verdicts import Comparison, Verdict
 from tests.reports.nights import MACHINE, RIGHT, facts, history, name, run
 
 CELL = name(0)
