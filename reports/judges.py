@@ -16,6 +16,7 @@ from reports.verdicts import (
     IMPROVED,
     INCOMPARABLE,
     INSUFFICIENT,
+    NEW,
     OK,
     REFERENCE_MOVED,
     REGRESSED,
@@ -184,8 +185,10 @@ def _against_seeds(
 def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> Verdict | None:
     """Judge the speed against the reference: is the median of the pairs slower than the nights'?"""
     nights = context.baseline.nights.get(cell, ())
-    if not nights or not now.pairs:
+    if not now.pairs:
         return None
+    if not nights:
+        return Verdict(cell, "latency", NEW, "the baseline has no undisturbed night of it")
     level = float(np.mean([np.median(night.pairs) for night in nights]))
     sound = now.sound
     slower = level - float(np.median(sound or now.pairs))

@@ -136,6 +136,12 @@ def test_disturbed_rounds_are_left_out_and_too_many_are_void() -> None:
     assert (found.verdict, found.rule[:6]) == ("void", "4 of 5")
 
 
+def test_a_baseline_that_was_disturbed_judges_no_latency() -> None:
+    three = facts(pairs=SLOWER, work=(2.2, 2.3, 2.0, 1.8, 2.4))
+    found = judged(three, facts())
+    assert (found["latency"].verdict, found["size"].verdict) == ("new", "ok")
+
+
 def test_a_reference_that_moved_judges_nobody() -> None:
     found = judged(facts(), facts(pairs=SLOWER, work=(2.1,) * 5))["latency"]
     assert found.verdict == "reference-moved"
