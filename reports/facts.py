@@ -113,7 +113,7 @@ class CellFacts:
 
 def sound(pairs: Sequence[float], work: Sequence[float]) -> tuple[float, ...]:
     """Return the pairs of the rounds whose reference stayed near the median of all rounds."""
-    if len(work) != len(pairs):
+    if not work or len(work) != len(pairs):
         return tuple(pairs)
     middle = float(np.median(work))
     both = zip(pairs, work, strict=True)
