@@ -71,7 +71,7 @@ def _nights(baseline: Baseline) -> list[str]:
             cells[night.run] = cells.get(night.run, 0) + 1
     newest = baseline.info.get("run")
     return [
-        f"  promoted {run}: {count} cells{' (its figures are the baseline)' * (run == newest)}"
+        f"  promoted {run}: {count} cells timed{' (its figures are the baseline)' * (run == newest)}"
         for run, count in sorted(cells.items())
     ]
 
