@@ -24,7 +24,6 @@ from reports.verdicts import (
 
 SCHEMA = 1
 NIGHT_JSON, NIGHT_MARKDOWN = "night.json", "night.md"
-COLOURS = {0: "green", 1: "red", 2: "not comparable"}
 NEVER_PROMOTED = (REGRESSED, MISSING, VOID, REFERENCE_MOVED)
 """What a night must not have to become a baseline without being told."""
 LARGEST_COMMENT = 60_000
@@ -42,7 +41,7 @@ def terminal(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
 
 def _title(comparison: Comparison, fail_on: Sequence[str]) -> str:
     before = comparison.baseline.get("run", "no baseline")
-    return f"{comparison.run['run']} against {before}: {COLOURS[comparison.status(fail_on)]}"
+    return f"{comparison.run['run']} against {before}: {comparison.colour(fail_on)}"
 
 
 def _notable(comparison: Comparison) -> list[Verdict]:
@@ -115,7 +114,7 @@ def json_text(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
         "schema": SCHEMA,
         "run": comparison.run["run"],
         "baseline": comparison.baseline.get("run"),
-        "status": COLOURS[comparison.status(fail_on)],
+        "status": comparison.colour(fail_on),
         "counts": comparison.count(),
         "changed": comparison.changes,
         "notes": comparison.notes,

@@ -70,6 +70,15 @@ class Comparison:
     def failing(self, fail_on: Sequence[str] = FAIL_ON) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if verdict.verdict in fail_on]
 
+    def colour(self, fail_on: Sequence[str] = FAIL_ON) -> str:
+        """Return red, green, `not comparable`, or void where most latencies could not be judged."""
+        status = self.status(fail_on)
+        timed = [v.verdict for v in self.verdicts if v.metric == "latency"]
+        lost = sum(verdict in (VOID, REFERENCE_MOVED) for verdict in timed)
+        if status == 0 and 2 * lost > len(timed):
+            return VOID
+        return ("green", "red", "not comparable")[status]
+
     def status(self, fail_on: Sequence[str] = FAIL_ON) -> int:
         """Return the exit status: 0 green, 1 red, 2 where no cell could be compared."""
         if self.failing(fail_on):

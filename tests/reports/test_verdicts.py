@@ -134,6 +134,9 @@ def test_disturbed_rounds_are_left_out_and_too_many_are_void() -> None:
     three = facts(pairs=SLOWER, work=(2.2, 2.3, 2.0, 1.8, 2.4))
     found = judged(facts(), three)["latency"]
     assert (found.verdict, found.rule[:6]) == ("void", "4 of 5")
+    night = between(run({CELL: facts()}), run({CELL: three}, 1))
+    assert (night.colour(), night.status()) == ("void", 0)
+    assert (night.colour(("void",)), night.status(("void",))) == ("red", 1)
 
 
 def test_a_baseline_that_was_disturbed_judges_no_latency() -> None:
