@@ -11,7 +11,7 @@ import numpy as np
 
 from reports.baselines import Baseline, Night
 from reports.facts import DISTURBED, CellFacts
-from reports.limits import POWER, Spread, limits
+from reports.limits import POWER, SECOND, Spread, limits
 from reports.verdicts import (
     IMPROVED,
     INCOMPARABLE,
@@ -211,19 +211,11 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
             suspect,
         )
 
-    if now.threads != before.threads:
-        return verdict(INCOMPARABLE, f"threads: {before.threads} -> {now.threads}")
-    if now.is_void:
-        lost = f"{len(now.pairs) - len(sound)} of {len(now.pairs)}"
-        return verdict(VOID, f"{lost} rounds were disturbed: the reference moved within the night")
-    moved = _reference_moved(nights, now)
-    if abs(moved) > DISTURBED:
-        way = "slower" if moved > 0 else "faster"
-        rule = (
-            f"the reference itself is {abs(math.expm1(moved)):.1%} {way} against the matrix product"
-        )
-        return verdict(REFERENCE_MOVED, rule)
+    if untimed := _why_not_timed(before, now, nights):
+        return verdict(*untimed)
     if slower > limit.first:
+        if 0 < len(now.later) <= SECOND // 2:
+            return verdict(VOID, "the second look was disturbed", slower, True)
         if now.later:
             again = level - float(np.median(now.later))
             samples += f", {len(now.later)} later"
@@ -242,6 +234,22 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
     if math.expm1(limit.detectable) > LARGEST_USEFUL:
         return verdict(INSUFFICIENT, f"only more than {LARGEST_USEFUL:.0%} would be found")
     return verdict(OK, f"not slower by {_percent(limit.first)}")
+
+
+def _why_not_timed(
+    before: CellFacts, now: CellFacts, nights: Sequence[Night]
+) -> tuple[str, str] | None:
+    """Return the verdict and the rule where the pairs of a cell say nothing of its speed."""
+    if now.threads != before.threads:
+        return INCOMPARABLE, f"threads: {before.threads} -> {now.threads}"
+    if now.is_void:
+        lost = f"{len(now.pairs) - len(now.sound)} of {len(now.pairs)}"
+        return VOID, f"{lost} rounds were disturbed: the reference moved within the night"
+    moved = _reference_moved(nights, now)
+    if abs(moved) > DISTURBED:
+        how = f"{abs(math.expm1(moved)):.1%} {'slower' if moved > 0 else 'faster'}"
+        return REFERENCE_MOVED, f"the reference itself is {how} against the matrix product"
+    return None
 
 
 def _percent(log: float) -> str:

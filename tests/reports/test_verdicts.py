@@ -123,6 +123,11 @@ def test_a_suspect_needs_a_second_look() -> None:
     assert "not by" in passed.rule
 
 
+def test_a_second_look_that_was_disturbed_is_void() -> None:
+    slow = facts(pairs=tuple(pair - 0.066 for pair in facts().pairs), later=(0.6,) * 5)
+    assert judged(facts(), slow)["latency"].verdict == "void"
+
+
 def test_a_large_slow_down_needs_no_second_look_and_a_large_gain_is_improved() -> None:
     assert judged(facts(), facts(pairs=SLOWER))["latency"].verdict == "regressed"
     assert judged(facts(pairs=SLOWER), facts())["latency"].verdict == "improved"
