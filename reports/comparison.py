@@ -6,18 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from reports import judges
 from reports.baselines import Baseline, device_of, fingerprint, of_run, others, read_all
 from reports.changes import changes
 from reports.facts import CellFacts, RunFacts
-from reports.judges import (
-    MEMORY_TOLERANCE,
-    SIZE_TOLERANCE,
-    Context,
-    latency,
-    quality,
-    tolerated,
-    without_seed,
-)
+from reports.judges import Context, without_seed
 from reports.limits import ENOUGH_NIGHTS, PRIOR_NIGHTS, PRIOR_PAIRS, Spread, spreads
 from reports.records import OK as MEASURED
 from reports.records import SKIPPED, UNSUPPORTED
@@ -102,12 +95,10 @@ def _judge(context: Context, name: str, now: CellFacts) -> Iterator[Verdict]:
         yield Verdict(name, "cell", MISSING, f"{now.status}: {now.reason}")
     else:
         judged = {
-            "quality": quality(context, name, before, now),
-            "size": tolerated(name, "size", "size_bytes", SIZE_TOLERANCE, before, now),
-            "memory": tolerated(
-                name, "memory", "memory_inference_peak_bytes", MEMORY_TOLERANCE, before, now
-            ),
-            "latency": latency(context, name, before, now),
+            "quality": judges.quality(context, name, before, now),
+            "size": judges.size(name, before, now),
+            "memory": judges.memory(name, before, now),
+            "latency": judges.latency(context, name, before, now),
         }
         for metric, verdict in judged.items():
             if verdict is not None:

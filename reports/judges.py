@@ -30,6 +30,8 @@ QUALITY_LEVEL = 0.005
 """Chance that quality makes a healthy night red, over all its cells."""
 SIZE_TOLERANCE = 0.001
 MEMORY_TOLERANCE = 0.03
+MEMORY_PAGES = 1 << 20
+"""Bytes that memory may grow by in any case: a control of 1 MB varied by 0.14 MB from run to run."""
 LARGEST_USEFUL = 0.15
 """Where only a larger slow-down than this would be found, `ok` would promise too much."""
 ENOUGH_SEEDS = 5
@@ -53,7 +55,19 @@ def without_seed(cell: str) -> str:
     return cell.rpartition("/")[0]
 
 
-def tolerated(
+def size(cell: str, before: CellFacts, now: CellFacts) -> Verdict | None:
+    """Judge the bytes on disk, which do not vary."""
+    return _tolerated(cell, "size", "size_bytes", SIZE_TOLERANCE, before, now)
+
+
+def memory(cell: str, before: CellFacts, now: CellFacts) -> Verdict | None:
+    """Judge the peak while predicting; of a small process the pages of the allocator are a part."""
+    name = "memory_inference_peak_bytes"
+    tolerance = max(MEMORY_TOLERANCE, MEMORY_PAGES / max(before.metrics.get(name, 1), 1))
+    return _tolerated(cell, "memory", name, tolerance, before, now)
+
+
+def _tolerated(
     cell: str, metric: str, name: str, tolerance: float, before: CellFacts, now: CellFacts
 ) -> Verdict | None:
     """Judge a metric that hardly varies: lower is better, within a tolerance."""
@@ -62,17 +76,15 @@ def tolerated(
         return None
     worse = value / was - 1 if was else float(value > 0)
     verdict = REGRESSED if worse > tolerance else IMPROVED if worse < -tolerance else OK
+    rules = {
+        REGRESSED: f"larger by more than {tolerance:.1%}",
+        IMPROVED: f"smaller by more than {tolerance:.1%}",
+        OK: f"within {tolerance:.1%}",
+    }
+    limits = {"tolerance": tolerance}
+    samples = "1 against 1"
     return Verdict(
-        cell,
-        metric,
-        verdict,
-        f"larger by more than {tolerance:.1%}" if verdict == REGRESSED else f"±{tolerance:.1%}",
-        was,
-        value,
-        worse,
-        {"tolerance": tolerance},
-        "1 against 1",
-        tolerance,
+        cell, metric, verdict, rules[verdict], was, value, worse, limits, samples, tolerance
     )
 
 
