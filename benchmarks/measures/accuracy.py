@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.measures import memory
 from benchmarks.measures.measure import Measure, Metrics
-from benchmarks.measures.requests import evaluated
+from benchmarks.measures.requests import VALIDATION, evaluated
 from reports import statistics
 from reports.records import OK
 from tasks import TASKS
@@ -25,6 +25,7 @@ METRICS: Metrics = {
     "quality": ("", False),
     "quality_low": ("", False),
     "quality_high": ("", False),
+    "validation_quality": ("", False),
     "agreement": ("", False),
     "quality_difference": ("", False),
     "quality_difference_low": ("", False),
@@ -51,7 +52,7 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     theirs = session.predictions(reference) if reference else None
     if reference and reference != cell and session.record("accuracy", reference).status != OK:
         theirs = None
-    splits = evaluated(task, session.options.profile.shifted_cap)
+    splits = evaluated(task, session.options.profile)
     with session.account.spend("scoring"):
         metrics = score(task, splits, predictions, theirs)
     session.append(cell, "accuracy", OK, artifact=artifact, metrics=metrics, samples=predictions)
@@ -74,6 +75,9 @@ def score(
         "quality_low": main.low,
         "quality_high": main.high,
     }
+    if VALIDATION in splits:
+        chosen_by = _quality(task, logits[VALIDATION], labels[VALIDATION], 1)
+        metrics["validation_quality"] = chosen_by.value
     shifted = {name: _quality(task, logits[name], labels[name], 1).value for name in task.shifted}
     if shifted:
         metrics["shifted_quality"] = float(np.mean(list(shifted.values())))
