@@ -34,6 +34,8 @@ LIBRARIES = [
     "safetensors",
     "onnx",
     "onnxruntime",
+    "openvino",
+    "nncf",
     "datasets",
     "accelerate",
     "torchao",
@@ -44,6 +46,9 @@ LIBRARIES = [
     "pytest-benchmark",
     "leanboard",
 ]
+
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+"""Modules that the distribution which brings them names otherwise."""
 
 
 def _cpu_info(field: str) -> str | None:

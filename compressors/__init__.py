@@ -23,6 +23,10 @@ from compressors.lora import Lora
 from compressors.majority import Majority
 from compressors.onnx_export import OnnxExport
 from compressors.onnx_int8 import OnnxInt8
+from compressors.onnx_int8_static import OnnxInt8Static
+from compressors.openvino_export import OpenVinoExport
+from compressors.openvino_int4 import OpenVinoInt4
+from compressors.openvino_int8 import OpenVinoInt8
 from compressors.pca import Pca
 from compressors.prune_2of4 import Prune2of4
 from compressors.prune_ffn import PruneFfn
@@ -74,6 +78,10 @@ STEPS: dict[str, type[Step]] = {
         Compile,
         OnnxExport,
         OnnxInt8,
+        OnnxInt8Static,
+        OpenVinoExport,
+        OpenVinoInt8,
+        OpenVinoInt4,
         Features,
         Pca,
         Logistic,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PYTORCH, Step
@@ -17,7 +21,10 @@ ONNX = "onnx"
 
 @dataclass(frozen=True)
 class OnnxExport(Step):
-    """Export with dynamic batch and length; no number changes beyond rounding."""
+    """Export with dynamic batch and length; no number changes beyond rounding.
+
+    Of the last layer the first token alone is computed, which is all that the head reads.
+    """
 
     name: ClassVar[str] = "onnx"
     family: ClassVar[str] = "conversion"
@@ -25,41 +32,30 @@ class OnnxExport(Step):
     produces: ClassVar[str | None] = ONNX
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxruntime")
+    version: ClassVar[int] = 2
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         assert source
-        pad_id = export(source, workbench.outputs, workbench.folder / "model.onnx")
+        facts = export(source, workbench.outputs, workbench.folder / "model.onnx")
         workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=self.produces, pad_id=pad_id)
+        return workbench.seal(source, format=ONNX, **facts)
 
 
-def export(source: Artifact, outputs: int, target: Path) -> int:
+def export(source: Artifact, outputs: int, target: Path) -> dict[str, Any]:
     """Write a PyTorch artifact as ONNX: input_ids and attention_mask [batch, tokens] to logits.
 
     Returns:
-        the id that pads `input_ids`.
+        what its manifest says of it: the id that pads `input_ids` …
     """
     import torch
 
-    from models.networks import load_classifier
+    from models.exporting import example, load_for_export
 
-    network = load_classifier(source.folder, outputs)
-
-    class LogitsOnly(torch.nn.Module):
-        def __init__(self, network: Any) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            return self.network(input_ids=input_ids, attention_mask=attention_mask).logits
-
-    ids = torch.ones(2, 16, dtype=torch.int64)
-    mask = torch.ones(2, 16, dtype=torch.int64)
-    mask[1, 8:] = 0
+    network = load_for_export(source.folder, outputs)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     torch.onnx.export(
-        LogitsOnly(network).eval(),
-        (ids, mask),
+        network,
+        example(),
         target,
         input_names=["input_ids", "attention_mask"],
         output_names=["logits"],
@@ -67,4 +63,17 @@ def export(source: Artifact, outputs: int, target: Path) -> int:
         external_data=False,
         verbose=False,
     )
-    return int(network.config.pad_token_id or 0)
+    return network.facts
+
+
+@contextmanager
+def exported(source: Artifact, workbench: Workbench) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield an artifact's ONNX file in fp32, made for the while if need be, and its manifest's facts."""
+    # ONNX Runtime's quantizer advises a pre-process that fails on BERT.
+    logging.getLogger().setLevel(logging.ERROR)
+    if source.format == ONNX:
+        yield source.folder / "model.onnx", {"pad_id": source.manifest["pad_id"]}
+        return
+    with TemporaryDirectory() as scratch:
+        graph = Path(scratch) / "model.onnx"
+        yield graph, export(source, workbench.outputs, graph)

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.measures import memory
 from benchmarks.measures.measure import Measure, Metrics
-from benchmarks.measures.requests import evaluated
+from benchmarks.measures.requests import VALIDATION, evaluated
 from reports import statistics
 from reports.facts import Answers
 from reports.records import OK
@@ -28,6 +28,7 @@ METRICS: Metrics = {
     "quality": ("", False),
     "quality_low": ("", False),
     "quality_high": ("", False),
+    "validation_quality": ("", False),
     "agreement": ("", False),
     "quality_difference": ("", False),
     "quality_difference_low": ("", False),
@@ -54,7 +55,7 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     theirs = session.predictions(reference) if reference else None
     if reference and reference != cell and session.record("accuracy", reference).status != OK:
         theirs = None
-    splits = evaluated(task, session.options.profile.shifted_cap)
+    splits = evaluated(task, session.options.profile)
     with session.account.spend("scoring"):
         metrics = score(task, splits, predictions, theirs)
     keep_labels(splits, session.labels(cell))
@@ -112,6 +113,9 @@ def score(
         "quality_low": main.low,
         "quality_high": main.high,
     }
+    if VALIDATION in splits:
+        chosen_by = _quality(task, logits[VALIDATION], labels[VALIDATION], 1)
+        metrics["validation_quality"] = chosen_by.value
     shifted = {name: _quality(task, logits[name], labels[name], 1).value for name in task.shifted}
     if shifted:
         metrics["shifted_quality"] = float(np.mean(list(shifted.values())))
