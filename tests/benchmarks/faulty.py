@@ -16,6 +16,7 @@ import numpy as np
 
 from compressors import STEPS
 from compressors.onnx_int8 import OnnxInt8
+from compressors.workbench import Workbench
 from models.predictors import RUNTIMES, predict_in_batches
 from tasks import TASKS
 
@@ -60,22 +61,23 @@ for name in FORMATS:
     RUNTIMES[name] = replace(RUNTIMES[name], predictor=f"{__name__}:load")
 
 
+class Padding(Workbench):
+    """Adds a file that nobody needs to what it seals."""
+
+    def seal(self, source, **facts):
+        size = sum(file.stat().st_size for file in self.folder.iterdir())
+        (self.folder / "padding.bin").write_bytes(bytes(int(size * FAULTS["padding"])))
+        return super().seal(source, **facts)
+
+
 @dataclass(frozen=True)
 class Padded(OnnxInt8):
-    """Writes a file that nobody needs."""
+    """Writes more bytes than it must."""
 
     version = 99
 
     def apply(self, source, workbench):
-        sealed = workbench.seal
-
-        def seal(*given, **facts):
-            size = sum(file.stat().st_size for file in workbench.folder.iterdir())
-            (workbench.folder / "padding.bin").write_bytes(bytes(int(size * FAULTS["padding"])))
-            return sealed(*given, **facts)
-
-        workbench.seal = seal
-        return super().apply(source, workbench)
+        return super().apply(source, Padding(**vars(workbench)))
 
 
 if "padding" in FAULTS:
