@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
@@ -51,6 +52,8 @@ class Selection:
     recipes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    ablate: bool = False
+    """Add each recipe without each of its steps: what a step buys is measured, not subtracted."""
 
 
 def one_of(kind: str, name: str, known: Iterable[str]) -> str:
@@ -85,7 +88,10 @@ def select(selection: Selection) -> list[Cell]:
         one_of("model", name, [*MODELS, NO_MODEL]) for name in selection.models or profile.models
     ]
     devices = [one_of("device", name, DEVICES) for name in selection.devices or present()]
-    recipes = _recipes(selection.recipes or profile.recipes)
+    texts = list(selection.recipes or profile.recipes)
+    if selection.ablate:
+        texts += [REFERENCE, *(left for text in texts for left in without_each_step(text))]
+    recipes = _recipes(texts)
     cells = {
         Cell(task, model if recipe.needs_model else NO_MODEL, str(recipe), device, seed): None
         for device in devices
@@ -97,6 +103,20 @@ def select(selection: Selection) -> list[Cell]:
         if not (recipe.needs_model and model == NO_MODEL)
     }
     return list(cells)
+
+
+def without_each_step(recipe: str) -> list[str]:
+    """Return a recipe without its second step, without its third … as far as the rest still fits."""
+    try:
+        steps = parsed(recipe).steps
+    except RecipeError as error:
+        raise SelectionError(str(error)) from error
+    shorter = []
+    for left_out in range(1, len(steps)):
+        rest = str(Recipe(steps[:left_out] + steps[left_out + 1 :]))
+        with suppress(RecipeError):
+            shorter.append(str(parsed(rest)))
+    return shorter
 
 
 def _recipes(texts: Sequence[str]) -> list[Recipe]:

@@ -40,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     names("--recipe", "recipes, matched exactly (-k matches loosely)")
     names("--device", "devices")
     names("--seed", "seeds")
+    group.addoption(
+        "--ablate",
+        action="store_true",
+        help="add each recipe without each of its steps: what every step buys",
+    )
     group.addoption("--threads", type=int, default=None, help="threads of every runtime")
     group.addoption(
         "--output", type=Path, default=Path("reports/output"), help="folder of the runs"
@@ -78,6 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 recipes=_split(option.recipe),
                 devices=_split(option.device),
                 seeds=_seeds(option.seed),
+                ablate=option.ablate,
             )
         )
     except SelectionError as error:
