@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ def load(files: Sequence[str | Path]) -> None:
         ExtensionError: a file is not there, or raises.
     """
     for file in map(Path, files):
-        name = f"leanboard_extension_{file.stem}"
+        where = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
+        name = f"leanboard_extension_{file.stem}_{where}"
         if name in sys.modules:
             continue
         if not file.is_file():

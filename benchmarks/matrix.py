@@ -102,6 +102,11 @@ def select(selection: Selection) -> list[Cell]:
         if recipe.needs_model or device == "cpu"
         if not (recipe.needs_model and model == NO_MODEL)
     }
+    if not cells:
+        raise SelectionError(
+            f"nothing to run: {', '.join(map(str, recipes))} on model {', '.join(models)} and "
+            f"device {', '.join(devices)} makes no cell (controls without a model run on cpu alone)"
+        )
     return list(cells)
 
 

@@ -51,7 +51,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--resume", action="store_true", help="go on with the latest run")
     group.addoption(
-        "--timeout", type=float, default=3600.0, help="seconds that one build or measure may take"
+        "--cell-timeout",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="that one build or measure may take",
     )
     group.addoption(
         "--extension",
@@ -71,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
             output=option.output,
             threads=option.threads,
             resume=option.resume,
-            timeout=option.timeout,
+            timeout=option.cell_timeout,
             extension_files=option.extension,
             profile=option.profile,
         )
@@ -93,14 +97,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _split(values: list[str]) -> tuple[str, ...]:
-    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    names = tuple(name.strip() for value in values for name in value.split(","))
+    if "" in names:
+        raise SelectionError(f"an empty name in '{','.join(values)}'")
+    return names
 
 
 def _seeds(values: list[str]) -> tuple[int, ...]:
-    wrong = [seed for seed in _split(values) if not seed.isdigit()]
-    if wrong:
-        raise SelectionError(f"--seed needs whole numbers, got '{wrong[0]}'")
-    return tuple(int(seed) for seed in _split(values))
+    seeds = _split(values)
+    for seed in seeds:
+        if not (seed.isascii() and seed.isdecimal() and int(seed) < 2**32):
+            raise SelectionError(f"--seed needs whole numbers from 0 to 4294967295, got '{seed}'")
+    return tuple(map(int, seeds))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -124,7 +132,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _cell_of(item: pytest.Item) -> Cell | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("cell") if callspec else None
+    cell = callspec.params.get("cell") if callspec else None
+    return cell if isinstance(cell, Cell) else None
 
 
 def _measure_of(item: pytest.Item) -> str:

@@ -195,7 +195,7 @@ def test_a_step_that_raises_is_tried_once(bench: Bench) -> None:
 
 def test_a_build_that_takes_too_long_is_a_timeout(bench: Bench) -> None:
     outcome = bench(
-        "--extension", str(CRASHING), "--recipe", "finetune+sleeping", "--timeout", "20"
+        "--extension", str(CRASHING), "--recipe", "finetune+sleeping", "--cell-timeout", "20"
     )
     row = outcome.rows["finetune+sleeping"]
     assert row["status"] == "timeout"
