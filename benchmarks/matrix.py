@@ -88,23 +88,23 @@ def select(selection: Selection) -> list[Cell]:
         one_of("model", name, [*MODELS, NO_MODEL]) for name in selection.models or profile.models
     ]
     devices = [one_of("device", name, DEVICES) for name in selection.devices or present()]
-    texts = list(selection.recipes or profile.recipes)
-    if selection.ablate:
-        texts += [REFERENCE, *(left for text in texts for left in without_each_step(text))]
-    recipes = _recipes(texts)
+    chosen = {
+        model: _recipes(selection, profile.recipes_of.get(model, profile.recipes))
+        for model in models
+    }
     cells = {
         Cell(task, model if recipe.needs_model else NO_MODEL, str(recipe), device, seed): None
         for device in devices
         for seed in selection.seeds or profile.seeds
         for task in tasks
         for model in models
-        for recipe in recipes
+        for recipe in chosen[model]
         if recipe.needs_model or device == "cpu"
         if not (recipe.needs_model and model == NO_MODEL)
     }
     if not cells:
         raise SelectionError(
-            f"nothing to run: {', '.join(map(str, recipes))} on model {', '.join(models)} and "
+            f"nothing to run: {', '.join(str(r) for r in chosen[models[0]])} on model {', '.join(models)} and "
             f"device {', '.join(devices)} makes no cell (controls without a model run on cpu alone)"
         )
     return list(cells)
@@ -124,7 +124,10 @@ def without_each_step(recipe: str) -> list[str]:
     return shorter
 
 
-def _recipes(texts: Sequence[str]) -> list[Recipe]:
+def _recipes(selection: Selection, usual: Sequence[str]) -> list[Recipe]:
+    texts = list(selection.recipes or usual)
+    if selection.ablate:
+        texts += [REFERENCE, *(left for text in texts for left in without_each_step(text))]
     try:
         recipes = {str(parsed(text)): parsed(text) for text in texts}
     except RecipeError as error:

@@ -106,8 +106,10 @@ class Subject:
 
     def import_runtime(self) -> None:
         """Import what the format's runtime needs, before anything is counted."""
-        for module in modules_of(self.artifact):
-            importlib.import_module(module)
+        for name in modules_of(self.artifact):
+            module = importlib.import_module(name)
+            if hasattr(module, "prepare"):
+                module.prepare()
 
     def memory(self, requests: Requests) -> dict[str, Any]:
         """Load and predict, and return the bytes of each phase."""

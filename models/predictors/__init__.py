@@ -35,7 +35,11 @@ class Runtime:
     predictor: str
     """`module:function`; the function takes (artifact, device, threads) and returns a Predictor."""
     modules: tuple[str, ...]
-    """What loading imports, but for the architecture: see `modules_of`."""
+    """What loading imports, but for the architecture: see `modules_of`.
+
+    If importing is not all that a runtime needs before its first artifact, the predictor's module
+    has a function `prepare` that does the rest.
+    """
     control: str | None = None
     """The recipe whose rows are this runtime's own fp32; None where a runtime has none."""
     devices: tuple[str, ...] = ("cpu",)
