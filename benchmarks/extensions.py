@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,12 @@ class ExtensionError(ValueError):
     """An extension file is missing or raises; the message names it."""
 
 
+def module_name(file: Path) -> str:
+    """Return the name of the module that a file becomes: two files of one name are two modules."""
+    where = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
+    return f"leanboard_extension_{file.stem}_{where}"
+
+
 def load(files: Sequence[str | Path]) -> None:
     """Execute each file once in this process; workers do the same before they start.
 
@@ -19,7 +26,7 @@ def load(files: Sequence[str | Path]) -> None:
         ExtensionError: a file is not there, or raises.
     """
     for file in map(Path, files):
-        name = f"leanboard_extension_{file.stem}"
+        name = module_name(file)
         if name in sys.modules:
             continue
         if not file.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
@@ -51,6 +52,8 @@ class Selection:
     recipes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    ablate: bool = False
+    """Add each recipe without each of its steps: what a step buys is measured, not subtracted."""
 
 
 def one_of(kind: str, name: str, known: Iterable[str]) -> str:
@@ -85,21 +88,46 @@ def select(selection: Selection) -> list[Cell]:
         one_of("model", name, [*MODELS, NO_MODEL]) for name in selection.models or profile.models
     ]
     devices = [one_of("device", name, DEVICES) for name in selection.devices or present()]
-    recipes = _recipes(selection.recipes or profile.recipes)
+    chosen = {
+        model: _recipes(selection, profile.recipes_of.get(model, profile.recipes))
+        for model in models
+    }
     cells = {
         Cell(task, model if recipe.needs_model else NO_MODEL, str(recipe), device, seed): None
         for device in devices
         for seed in selection.seeds or profile.seeds
         for task in tasks
         for model in models
-        for recipe in recipes
+        for recipe in chosen[model]
         if recipe.needs_model or device == "cpu"
         if not (recipe.needs_model and model == NO_MODEL)
     }
+    if not cells:
+        raise SelectionError(
+            f"nothing to run: {', '.join(str(r) for r in chosen[models[0]])} on model {', '.join(models)} and "
+            f"device {', '.join(devices)} makes no cell (controls without a model run on cpu alone)"
+        )
     return list(cells)
 
 
-def _recipes(texts: Sequence[str]) -> list[Recipe]:
+def without_each_step(recipe: str) -> list[str]:
+    """Return a recipe without its second step, without its third … as far as the rest still fits."""
+    try:
+        steps = parsed(recipe).steps
+    except RecipeError as error:
+        raise SelectionError(str(error)) from error
+    shorter = []
+    for left_out in range(1, len(steps)):
+        rest = str(Recipe(steps[:left_out] + steps[left_out + 1 :]))
+        with suppress(RecipeError):
+            shorter.append(str(parsed(rest)))
+    return shorter
+
+
+def _recipes(selection: Selection, usual: Sequence[str]) -> list[Recipe]:
+    texts = list(selection.recipes or usual)
+    if selection.ablate:
+        texts += [REFERENCE, *(left for text in texts for left in without_each_step(text))]
     try:
         recipes = {str(parsed(text)): parsed(text) for text in texts}
     except RecipeError as error:

@@ -13,7 +13,7 @@ from benchmarks.devices import present
 from benchmarks.matrix import SelectionError, one_of
 from benchmarks.profiles import PROFILES, Profile
 from reports.baselines import BaselineError, read_all
-from reports.records import RecordError, find_run
+from reports.records import RecordError, find_run, read_run
 from reports.verdicts import VERDICTS
 
 
@@ -57,15 +57,19 @@ class Options:
         if threads is not None and not 1 <= threads <= most:
             raise SelectionError(f"--threads {threads}: this machine has 1 to {most}")
         if timeout <= 0:
-            raise SelectionError(f"--timeout {timeout:g}: needs a positive number of seconds")
+            raise SelectionError(f"--cell-timeout {timeout:g}: needs a positive number of seconds")
         try:
             extensions.load(extension_files)
         except extensions.ExtensionError as error:
             raise SelectionError(str(error)) from error
+        threads = threads or machine.default_threads()
+        folder = _folder(output, resume).absolute()
+        if resume:
+            _check_same(folder, {"profile": profile, "threads": threads})
         return cls(
             output=output.absolute(),
-            folder=_folder(output, resume).absolute(),
-            threads=threads or machine.default_threads(),
+            folder=folder,
+            threads=threads,
             resume=resume,
             timeout=timeout,
             extensions=tuple(str(file.absolute()) for file in extension_files),
@@ -92,6 +96,27 @@ def _baseline(folder: Path) -> tuple[str, ...]:
         return tuple(read_all(folder, machine.describe(), set(present())).cells)
     except BaselineError as error:
         raise SelectionError(f"--against: {error}") from error
+
+
+def _check_same(folder: Path, now: dict[str, object]) -> None:
+    """Refuse to go on with a run under other settings: a row has one.
+
+    Raises:
+        SelectionError: the run is damaged, or differs; the message says in what.
+    """
+    try:
+        before = read_run(folder).info
+    except RecordError as error:
+        raise SelectionError(f"--resume: {error}") from error
+    for name, value in (now | {"versions": machine.versions()}).items():
+        if (then := before.get(name)) != value:
+            if isinstance(then, dict) and isinstance(value, dict):
+                then, value = (
+                    dict(sorted(d.items() - o.items())) for d, o in ((then, value), (value, then))
+                )
+            raise SelectionError(
+                f"--resume: {folder.name} was made with {name} {then}, this would be {value}"
+            )
 
 
 def _folder(output: Path, resume: bool) -> Path:

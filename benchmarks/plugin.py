@@ -43,13 +43,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     names("--recipe", "recipes, matched exactly (-k matches loosely)")
     names("--device", "devices")
     names("--seed", "seeds")
+    group.addoption(
+        "--ablate",
+        action="store_true",
+        help="add each recipe without each of its steps: what every step buys",
+    )
     group.addoption("--threads", type=int, default=None, help="threads of every runtime")
     group.addoption(
         "--output", type=Path, default=Path("reports/output"), help="folder of the runs"
     )
     group.addoption("--resume", action="store_true", help="go on with the latest run")
     group.addoption(
-        "--timeout", type=float, default=3600.0, help="seconds that one build or measure may take"
+        "--cell-timeout",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="that one build or measure may take",
     )
     group.addoption(
         "--extension",
@@ -93,7 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
             output=option.output,
             threads=option.threads,
             resume=option.resume,
-            timeout=option.timeout,
+            timeout=option.cell_timeout,
             extension_files=option.extension,
             profile=option.profile,
             against=option.against,
@@ -108,6 +117,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 recipes=_split(option.recipe),
                 devices=_split(option.device),
                 seeds=_seeds(option.seed),
+                ablate=option.ablate,
             )
         )
     except SelectionError as error:
@@ -123,14 +133,18 @@ def _codspeed_is_on(config: pytest.Config) -> bool:
 
 
 def _split(values: list[str]) -> tuple[str, ...]:
-    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    names = tuple(name.strip() for value in values for name in value.split(","))
+    if "" in names:
+        raise SelectionError(f"an empty name in '{','.join(values)}'")
+    return names
 
 
 def _seeds(values: list[str]) -> tuple[int, ...]:
-    wrong = [seed for seed in _split(values) if not seed.isdigit()]
-    if wrong:
-        raise SelectionError(f"--seed needs whole numbers, got '{wrong[0]}'")
-    return tuple(int(seed) for seed in _split(values))
+    seeds = _split(values)
+    for seed in seeds:
+        if not (seed.isascii() and seed.isdecimal() and int(seed) < 2**32):
+            raise SelectionError(f"--seed needs whole numbers from 0 to 4294967295, got '{seed}'")
+    return tuple(map(int, seeds))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -170,7 +184,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _cell_of(item: pytest.Item) -> Cell | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("cell") if callspec else None
+    cell = callspec.params.get("cell") if callspec else None
+    return cell if isinstance(cell, Cell) else None
 
 
 def _judged_by(item: pytest.Item) -> str | None:

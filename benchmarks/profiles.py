@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
 """The recipe that every ratio is against: eager PyTorch in fp32."""
 
-FIRST_SET = (
+EVERY_MODEL = (
     REFERENCE,
     "finetune+bf16",
     "finetune+int8",
@@ -16,10 +17,10 @@ FIRST_SET = (
     "finetune+onnx-int8",
     "finetune+distill:3",
     "finetune+distill:3+onnx-int8",
-    "student:3",
-    "finetune+prune-ffn:0.5+finetune",
     "features+logistic",
 )
+FIRST_SET = (*EVERY_MODEL, "student:3", "finetune+prune-ffn:0.5+finetune")
+"""At least one recipe of each family, and what distillation is compared with."""
 
 METHODS = (
     "finetune:0",
@@ -64,6 +65,8 @@ class Profile:
     tasks: tuple[str, ...]
     models: tuple[str, ...]
     recipes: tuple[str, ...]
+    recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By model, where a model has others than `recipes`."""
     seeds: tuple[int, ...] = (0,)
     pairs: int = 3
     """Fresh candidate / reference pairs behind a speed-up's interval."""
@@ -86,7 +89,8 @@ PROFILES: dict[str, Profile] = {
     "quick": Profile(
         tasks=("movies",),
         models=("minilm-bert", "minilm-roberta", "transformer-scratch"),
-        recipes=(*CONTROLS, *FIRST_SET),
+        recipes=(*CONTROLS, *EVERY_MODEL),
+        recipes_of={"minilm-bert": (*CONTROLS, *FIRST_SET)},
         rounds=1,
         shifted_cap=300,
     ),

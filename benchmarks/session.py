@@ -7,13 +7,13 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from benchmarks import gate, machine
 from benchmarks.account import Account
@@ -71,6 +71,8 @@ class Session:
     yardstick: Worker | None = None
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     artifacts: dict[Cell, Artifact | NotMeasured] = field(default_factory=dict)
+    broken: dict[Cell, NotMeasured] = field(default_factory=dict)
+    """By cells whose recipe is what was being built when a build failed: a prefix of many."""
     shown: set[Cell] = field(default_factory=set)
     comparison: Comparison | None = None
 
@@ -78,9 +80,18 @@ class Session:
         use_threads(self.options.threads)
         self.folder = self.options.folder
         (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+        self.open = FileLock(self.folder / ".lock")
+        self.measuring = FileLock(cache_folder() / "measuring.lock")
+        try:
+            self.open.acquire(timeout=0)
+        except Timeout:
+            raise pytest.UsageError(f"{self.folder} is being written by another process") from None
+        self.before: dict[str, Any] = {}
         if self.options.resume:
-            kept = newest(read_run(self.folder).records)
+            run = read_run(self.folder)
+            kept = newest(run.records)
             self.records = {key: record for key, record in kept.items() if record.status == OK}
+            self.before = run.info
         self.progress = Progress(len(self.planned))
         self.show(f"leanboard: {len(self.planned)} cells, records in {self.folder}")
         self._fetch_assets()
@@ -193,15 +204,18 @@ class Session:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the machine's one measuring lock: two runs never measure at the same time."""
+        """Hold the cache folder's one lock: of two runs only one builds or measures at a time."""
         cache_folder().mkdir(parents=True, exist_ok=True)
-        lock = FileLock(cache_folder() / "measuring.lock")
         with self.account.spend("waiting for another run"):
-            lock.acquire()
+            try:
+                self.measuring.acquire(timeout=1)
+            except Timeout:
+                self.show("leanboard: waiting for another run")
+                self.measuring.acquire()
         try:
             yield
         finally:
-            lock.release()
+            self.measuring.release()
 
     def append(
         self,
@@ -261,32 +275,43 @@ class Session:
         if why_not := DEVICES[cell.device]():
             raise NotMeasured(SKIPPED, why_not)
         try:
-            with self.account.spend("building"):
-                folder = building.find(
-                    recipe, cell.model, TASKS[cell.task], cell.seed, cell.device, self.store
-                ) or Path(self._build_in_worker(cell))
+            found = building.find(
+                recipe, cell.model, TASKS[cell.task], cell.seed, cell.device, self.store
+            )
+            folder = found or Path(self._build_in_worker(cell))
             with self.account.spend("verifying"):
                 artifact = open_artifact(folder)
-        except WorkerTimeout as error:
-            raise NotMeasured(TIMEOUT, f"build: {self._with_log(error)}") from error
-        except WorkerError as error:
-            raise NotMeasured(FAILED, f"build: {self._with_log(error)}") from error
         except (ArtifactError, RuntimeError, OSError) as error:
             raise NotMeasured(FAILED, f"build: {error}") from error
         self._append_build(cell, artifact)
         return artifact
 
     def _build_in_worker(self, cell: Cell) -> str:
-        return call_in_worker(
-            "compressors.building:build",
-            cell.to_json() | {"threads": self.options.threads},
-            log=self._log(cell, BUILD),
-            extensions=self.options.extensions,
-            timeout=self.options.timeout,
-            progress=lambda share, what: self.progress.doing(
-                f"building {cell.model}/{what}", share
-            ),
-        )
+        for prefix in parsed(cell.recipe).prefixes:
+            if failure := self.broken.get(replace(cell, recipe=prefix)):
+                raise failure
+        prefix = cell.recipe
+
+        def progress(share: float, what: str) -> None:
+            nonlocal prefix
+            prefix = what.partition(": ")[0]
+            self.progress.doing(f"building {cell.model}/{what}", share)
+
+        try:
+            with self.alone(), self.account.spend("building"):
+                return call_in_worker(
+                    "compressors.building:build",
+                    cell.to_json() | {"threads": self.options.threads},
+                    log=self._log(cell, BUILD),
+                    extensions=self.options.extensions,
+                    timeout=self.options.timeout,
+                    progress=progress,
+                )
+        except WorkerError as error:
+            status = TIMEOUT if isinstance(error, WorkerTimeout) else FAILED
+            failure = NotMeasured(status, f"build: {self._with_log(error)}")
+            self.broken[replace(cell, recipe=prefix)] = failure
+            raise failure from error
 
     def _append_build(self, cell: Cell, artifact: Artifact) -> None:
         if (cell.id, BUILD) in self.records:
@@ -351,7 +376,8 @@ class Session:
                 asset.name: " ".join(part.sha256[:12] for part in asset.distributions)
                 for asset in self._assets()
             },
-            "planned": {cell.id: measures for cell, measures in self.planned.items()},
+            "planned": self.before.get("planned", {})
+            | {cell.id: measures for cell, measures in self.planned.items()},
         }
         self._write_info()
 
@@ -376,6 +402,7 @@ class Session:
         self.references.close()
         if self.yardstick:
             self.yardstick.close()
+        self.open.release()
         self.info["account"] = self.account.to_json()
         self._write_info()
 

@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -131,7 +132,8 @@ class Worker:
         with _without_main():
             self._process.start()
         theirs.close()
-        self._closed = False
+        self.closed = False
+        """Whether the process has been ended, by us or by a failure."""
         self._busy = False
         try:
             self._answer()
@@ -161,9 +163,11 @@ class Worker:
 
     def _answer(self) -> Any:
         self._busy = True
+        deadline = time.monotonic() + self.timeout
         while True:
             # A blocking wait: a parent that polls would take a core from its worker.
-            if not wait([self._pipe, self._process.sentinel], self.timeout):
+            left = max(0.0, deadline - time.monotonic())
+            if not wait([self._pipe, self._process.sentinel], left):
                 self.close()
                 raise WorkerTimeout(f"no answer within {self.timeout:g} s", self.log)
             try:
@@ -193,21 +197,26 @@ class Worker:
 
     def pause(self) -> None:
         """Stop the process, so that it cannot take a cycle from another."""
-        os.kill(self.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        """Let a stopped process go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if not self.closed:  # a call that failed has ended the process already
+            os.kill(self.pid, number)
 
     def close(self) -> None:
         """End the process: an idle one leaves by itself, a busy one is killed."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
         self._pipe.close()
         if not self._busy:
             with contextlib.suppress(ProcessLookupError):
                 self.resume()
             self._process.join(LEAVING_SECONDS)
+        self.closed = True
         if self._process.is_alive():
             self._process.kill()
         self._process.join()

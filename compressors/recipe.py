@@ -33,6 +33,11 @@ class Recipe:
         return tuple(dict.fromkeys(step.family for step in self.steps))
 
     @property
+    def prefixes(self) -> list[str]:
+        """What is built on the way: `finetune`, `finetune+distill:3`, … and the recipe itself."""
+        return [str(Recipe(self.steps[:end])) for end in range(1, len(self.steps) + 1)]
+
+    @property
     def needs_model(self) -> bool:
         return NOTHING not in self.steps[0].accepts
 

@@ -56,6 +56,12 @@ def content_sha256(format: str, files: Iterable[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps([format, needed]).encode()).hexdigest()
 
 
+def manifest_sha256(manifest: dict[str, Any]) -> str:
+    """Hash of everything that a manifest says, but for this hash itself."""
+    rest = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def seal(folder: Path, facts: dict[str, Any], not_needed: tuple[str, ...] = ()) -> Artifact:
     """Write the manifest of the finished files in `folder`.
 
@@ -80,6 +86,7 @@ def seal(folder: Path, facts: dict[str, Any], not_needed: tuple[str, ...] = ()) 
         "files": files,
         "sha256": content_sha256(facts["format"], files),
     }
+    manifest["manifest_sha256"] = manifest_sha256(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return Artifact(folder, manifest)
 
@@ -111,7 +118,11 @@ def open_artifact(folder: Path) -> Artifact:
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
     if extra := sorted(present - declared - {MANIFEST}):
         raise ArtifactError(f"artifact {folder}: '{extra[0]}' is not in the manifest")
-    if content_sha256(artifact.format, artifact.manifest["files"]) != artifact.sha256:
+    unchanged = artifact.manifest.get("manifest_sha256") == manifest_sha256(artifact.manifest)
+    if (
+        not unchanged
+        or content_sha256(artifact.format, artifact.manifest["files"]) != artifact.sha256
+    ):
         raise ArtifactError(f"artifact {folder}: {MANIFEST} was changed; remove the folder")
     return artifact
 

@@ -21,7 +21,7 @@ def write_from_hub(hub_id: str, revision: str, folder: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
     try:
-        model = AutoModel.from_pretrained(hub_id, revision=revision)
+        model = AutoModel.from_pretrained(hub_id, revision=revision, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(hub_id, revision=revision)
     except (OSError, ValueError) as error:
         raise HubUnreachable(

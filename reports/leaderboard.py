@@ -153,14 +153,16 @@ def _mark_pareto(table: list[Row]) -> None:
 
 
 def answer(table: list[Row]) -> list[str]:
-    """Say for each task and device which row to ship: three sentences each."""
+    """Say for each task, model, device and seed which row to ship: three sentences each."""
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in table:
-        groups[row["task"], row["model"], row["device"]].append(row)
+        groups[row["task"], row["model"], row["device"], row["seed"]].append(row)
+    several = len({row["seed"] for row in table}) > 1
     sentences = []
-    for (task, model, device), group in groups.items():
+    for (task, model, device, seed), group in groups.items():
         if model != NO_MODEL and any(row["recipe"] == REFERENCE for row in group):
-            sentences += _answer_for(f"{task}, {model} on {device}", group)
+            where = f"{task}, {model} on {device}" + (f", seed {seed}" if several else "")
+            sentences += _answer_for(where, group)
     return sentences
 
 
@@ -175,12 +177,12 @@ def _answer_for(where: str, group: list[Row]) -> list[str]:
     if not good:
         return [f"{where}: no compressed row keeps {WITHIN:.0%} of the uncompressed model."]
     lines = []
-    if all(row["size_ratio"] for row in good):
-        row = min(good, key=lambda row: row["size_bytes"])
+    if sized := [row for row in good if row["size_ratio"]]:
+        row = min(sized, key=lambda row: row["size_bytes"])
         size = f"{row['size_bytes'] / 1e6:.1f} MB, {row['size_ratio']:.1f}x smaller"
         lines.append(f"{where}: the smallest is {row['recipe']} ({size}, {_kept(row)}).")
-    if all(row["speedup"] for row in good):
-        row = max(good, key=lambda row: row["speedup"])
+    if timed := [row for row in good if row["speedup"]]:
+        row = max(timed, key=lambda row: row["speedup"])
         speed = f"{row['latency_single_p50_ms']:.2g} ms, {row['speedup']:.1f}x faster"
         lines.append(f"{where}: the fastest is {row['recipe']} ({speed}, {_kept(row)}).")
     row = max(good, key=lambda row: row["quality"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -100,7 +101,9 @@ def append(folder: Path, record: Record) -> None:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         # A line that a kill has cut short must not swallow this one.
-        os.write(descriptor, (b"\n" if torn else b"") + record.to_json().encode() + b"\n")
+        line = (b"\n" if torn else b"") + record.to_json().encode() + b"\n"
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / RECORDS))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -156,6 +159,8 @@ def read_run(folder: Path) -> Run:
         raise RecordError(f"{folder} is no run: it has no {RUN}") from None
     except ValueError as error:
         raise RecordError(f"{folder / RUN} is damaged: {error}") from None
+    if not isinstance(info, dict):
+        raise RecordError(f"{folder / RUN} is damaged: it holds no run")
     if info.get("schema", 0) > SCHEMA:
         raise RecordError(f"{folder / RUN} has a newer schema than {SCHEMA}: upgrade Leanboard")
     return Run(folder, info, read(folder))

@@ -56,9 +56,15 @@ COLUMNS: tuple[tuple[str, str, int, Show], ...] = (
         lambda r: _number(r, "memory_inference_peak_bytes", ".0f", 1e-6),
     ),
     ("p50 ms", "latency_single_p50_ms", -1, lambda r: _number(r, "latency_single_p50_ms", ".2f")),
-    ("faster", "speedup", 1, lambda r: _interval(r, "speedup", 2) + _times(r, "speedup")),
+    ("faster", "speedup", 1, lambda r: _interval(r, "speedup", _digits(r)) + _times(r, "speedup")),
 )
 """Header, field, direction (1: larger is better, -1: smaller, 0: not marked), how a cell shows."""
+
+
+def _digits(row: Row) -> int:
+    """Decimals that leave a speed-up three figures."""
+    high = row["speedup_high"] or row["speedup"] or 0
+    return 2 if high < 10 else 1 if high < 100 else 0
 
 
 def _times(row: Row, name: str) -> str:
@@ -132,9 +138,12 @@ def _aligned(headers: list[str], cells: list[list[str]]) -> str:
 
 
 def _folded(recipe: str, *figures: str) -> list[list[str]]:
-    """Fold a long recipe after a `+`; its figures stand in the first line."""
+    """Fold a long recipe after a `+` (a long step after its `:`); its figures stand in the first line."""
     lines = [""]
-    for step in re.split(r"(?<=\+)", recipe):
+    steps = re.split(r"(?<=\+)", recipe)
+    if any(len(step) > RECIPE_WIDTH for step in steps):
+        steps = re.split(r"(?<=[+:])", recipe)
+    for step in steps:
         if lines[-1] and len(lines[-1] + step) > RECIPE_WIDTH:
             lines.append("    ")
         lines[-1] += step

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["single", "batch"]
 DROPPED = 3
-"""Calls of one text before each block that are not counted: caches are cold after the other's turn."""
+"""Calls before each block that are not counted: caches are cold after the other's turn."""
+CELLS_A_REFERENCE = 4
+"""Cells that one reference process serves: what is odd about a process must not colour every row."""
 TOLERANCE = {
     "pytorch": 1e-3,
     "pytorch-compiled": 1e-3,
@@ -167,7 +170,7 @@ class Timed:
             WrongLogits: what was fast is not what was right.
         """
         requests = self.requests[kind]
-        for texts in self.requests["single"][-DROPPED:]:
+        for texts in requests[-DROPPED:]:
             self._answer(texts)
         gc.disable()
         seconds, answers = [], []
@@ -211,19 +214,26 @@ Start = Callable[[], Worker]
 
 
 class References:
-    """Reference processes, one a pair index, kept (stopped) for the cells that share them."""
+    """Reference processes, one a pair index, kept (stopped) for the few cells that share them."""
 
     def __init__(self) -> None:
         self._workers: dict[tuple[str, int], Worker] = {}
+        self._served: Counter[tuple[str, int]] = Counter()
 
     def get(self, key: str, index: int, start: Start) -> Worker:
         """Return the running or newly started reference; it is stopped while it waits."""
-        if (key, index) not in self._workers:
-            for old in [k for k in self._workers if k[0] != key]:
-                self._workers.pop(old).close()
-            self._workers[key, index] = start()
-            self._workers[key, index].pause()
-        return self._workers[key, index]
+        name = (key, index)
+        for old in [k for k in self._workers if k[0] != key]:
+            self._workers.pop(old).close()
+        kept = self._workers.get(name)
+        if kept and (kept.closed or self._served[name] >= CELLS_A_REFERENCE):
+            self._workers.pop(name).close()
+        if name not in self._workers:
+            self._workers[name] = start()
+            self._workers[name].pause()
+            self._served[name] = 0
+        self._served[name] += 1
+        return self._workers[name]
 
     def close(self) -> None:
         for worker in self._workers.values():

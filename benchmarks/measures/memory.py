@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -21,8 +22,8 @@ from benchmarks import machine
 from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.requests import Requests, evaluated
 from benchmarks.workers import Worker
-from models.artifact import Artifact, read_manifest
-from models.predictors import RUNTIMES, load_predictor
+from models.artifact import Artifact, file_sha256, read_manifest
+from models.predictors import RUNTIMES, load_predictor, modules_of
 from models.process_memory import is_exact, peak_bytes, reset_peak, resident
 from reports.records import OK
 from tasks import TASKS
@@ -58,7 +59,8 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
                 worker.call("import_runtime")
             with session.account.spend("loading"):
                 figures = worker.call("memory", requests=session.requests(cell))
-            session.append(cell, "memory", OK, artifact=artifact, metrics=figures)
+            if (cell.id, "memory") not in session.records:  # a run that was killed has one
+                session.append(cell, "memory", OK, artifact=artifact, metrics=figures)
             with session.account.spend("predicting"):
                 _predict(session, cell, artifact, worker)
 
@@ -68,10 +70,8 @@ def _predict(session: Session, cell: Cell, artifact: Artifact, worker: Worker) -
     splits = evaluated(TASKS[cell.task], session.options.profile)
     texts = {name: [e.text for e in examples] for name, examples in splits.items()}
     requests = session.requests(cell)
-    modules = (module.partition(".")[0] for module in RUNTIMES[artifact.format].modules)
-    names = {machine.DISTRIBUTIONS.get(module, module) for module in modules}
-    versions = {name: v for name, v in machine.versions().items() if name in names}
-    identity = [artifact.sha256, versions, cell.device, session.options.threads, texts, requests]
+    threads = session.options.threads
+    identity = [artifact.sha256, _runtime(artifact), cell.device, threads, texts, requests]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     kept = cache_folder() / "predictions" / f"{key}.npz"
     if not kept.exists():
@@ -79,7 +79,22 @@ def _predict(session: Session, cell: Cell, artifact: Artifact, worker: Worker) -
         kept.parent.mkdir(parents=True, exist_ok=True)
         worker.call("predict", splits=texts, requests=requests, target=str(unfinished))
         os.replace(unfinished, kept)
-    shutil.copyfile(kept, session.predictions(cell))
+    target = session.predictions(cell)
+    unfinished = target.with_name(f".{target.name}")
+    shutil.copyfile(kept, unfinished)
+    os.replace(unfinished, target)
+
+
+def _runtime(artifact: Artifact) -> list[Any]:
+    """What computes the predictions: our code, the libraries, the processor's instructions."""
+    runtime = RUNTIMES[artifact.format]
+    modules = (module.partition(".")[0] for module in runtime.modules)
+    names = {machine.DISTRIBUTIONS.get(module, module) for module in modules}
+    versions = {name: v for name, v in machine.versions().items() if name in names}
+    code = importlib.util.find_spec(runtime.predictor.partition(":")[0])
+    assert code
+    assert code.origin
+    return [file_sha256(Path(code.origin)), versions, machine.FACTS["instructions"]()]
 
 
 class Subject:
@@ -91,8 +106,10 @@ class Subject:
 
     def import_runtime(self) -> None:
         """Import what the format's runtime needs, before anything is counted."""
-        for module in RUNTIMES[self.artifact.format].modules:
-            importlib.import_module(module)
+        for name in modules_of(self.artifact):
+            module = importlib.import_module(name)
+            if hasattr(module, "prepare"):
+                module.prepare()
 
     def memory(self, requests: Requests) -> dict[str, Any]:
         """Load and predict, and return the bytes of each phase."""

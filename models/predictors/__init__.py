@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,7 +35,11 @@ class Runtime:
     predictor: str
     """`module:function`; the function takes (artifact, device, threads) and returns a Predictor."""
     modules: tuple[str, ...]
-    """What the function imports: loaded before memory is counted."""
+    """What loading imports, but for the architecture: see `modules_of`.
+
+    If importing is not all that a runtime needs before its first artifact, the predictor's module
+    has a function `prepare` that does the rest.
+    """
     control: str | None = None
     """The recipe whose rows are this runtime's own fp32; None where a runtime has none."""
     devices: tuple[str, ...] = ("cpu",)
@@ -114,6 +119,17 @@ RUNTIMES: dict[str, Runtime] = {
     "static-linear": STATIC,
 }
 """Format of an artifact to the runtime that executes it. Add yours with one line."""
+
+
+def modules_of(artifact: Artifact) -> list[str]:
+    """Return what loading an artifact imports: its runtime's modules and its architecture's."""
+    runtime = RUNTIMES[artifact.format]
+    modules = [*runtime.modules, runtime.predictor.partition(":")[0]]
+    config = artifact.folder / "config.json"
+    if any(module.startswith("transformers.") for module in modules) and config.exists():
+        kind = json.loads(config.read_text(encoding="utf-8"))["model_type"].replace("-", "_")
+        modules.append(f"transformers.models.{kind}.modeling_{kind}")
+    return modules
 
 
 def load_predictor(folder: Path | Artifact, device: str, threads: int) -> Predictor:

@@ -95,6 +95,13 @@ def fixed_length(tokens: int) -> int:
     return -(-tokens // step) * step
 
 
+def prepare() -> None:
+    """Load the plugin for the CPU: libraries that the import alone leaves out."""
+    import openvino
+
+    openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+
+
 def load(artifact: Artifact, device: str, threads: int) -> OpenVinoPredictor:
     """Load an OpenVINO artifact on the CPU."""
     import openvino

@@ -9,6 +9,8 @@ from compressors.step import PYTORCH, Step
 from models.predictors import PYTORCH as RUNTIME
 from models.predictors import RUNTIMES, pytorch
 
+WARM_UP_CALLS = 3 + 12 + 1 + 1
+"""Before the first timed block: a block of `single` and one of `batch`, and the calls dropped."""
 WHEN = os.environ.get("LEANBOARD_TEST_CRASH")
 
 
@@ -17,13 +19,17 @@ class Crashing(pytorch.PyTorchPredictor):
     """Aborts on the 100th text of a split, or in the latency worker, which never calls `predict`."""
 
     texts: int = 0
+    calls: int = 0
     predicted: bool = False
 
     def forward(self, batch):
         self.texts += len(batch.input_ids)
+        self.calls += 1
         if WHEN == "predict" and self.texts > 100 and self.predicted:
             os.abort()
         if WHEN == "latency" and not self.predicted:
+            os.abort()
+        if WHEN == "block" and not self.predicted and self.calls > WARM_UP_CALLS:
             os.abort()
         return super().forward(batch)
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from benchmarks.catalogue import LISTS
+from benchmarks.matrix import Selection, select, without_each_step
 from compressors import STEPS
 from models import MODELS
 from tasks import TASKS
@@ -20,6 +21,20 @@ from tests.conftest import ROOT
 def test_nothing_is_left_out(what: str, names: dict[str, object]) -> None:
     text = LISTS[what]()
     assert all(name in text for name in names)
+
+
+def test_ablation_leaves_out_each_step_once() -> None:
+    recipe = "finetune+trim-vocab+distill:3+openvino-int8"
+    cells = select(Selection(models=("minilm-bert",), recipes=(recipe,), ablate=True))
+    assert [cell.recipe for cell in cells] == [
+        "finetune",
+        recipe,
+        "finetune+distill:3+openvino-int8",
+        "finetune+trim-vocab+openvino-int8",
+        "finetune+trim-vocab+distill:3",
+    ]
+    # What no longer fits is left out: nothing else makes a network of a pretrained encoder.
+    assert without_each_step("features+logistic") == []
 
 
 def test_the_documented_chains_are_those_of_the_code() -> None:

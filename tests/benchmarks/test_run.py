@@ -103,6 +103,35 @@ def test_memory_and_latency_are_plausible(whole: Outcome) -> None:
         assert row["latency_single_p95_ms"] >= row["latency_single_p50_ms"] > 0
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--threads", "1"], "was made with threads 2, this would be 1"),
+        (["--profile", "smoke"], "was made with profile quick, this would be smoke"),
+    ],
+)
+def test_a_run_goes_on_as_it_began(whole: Outcome, options: list[str], message: str) -> None:
+    done = subprocess.run(
+        command(whole.output, "--resume", *options),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert message in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 99}'])
+def test_a_damaged_run_does_not_go_on(bench: Bench, tmp_path: Path, text: str) -> None:
+    (tmp_path / "output" / "latest").mkdir(parents=True)
+    (tmp_path / "output" / "latest" / "run.json").write_text(text)
+    outcome = bench("--resume")
+    assert outcome.status == pytest.ExitCode.USAGE_ERROR
+    assert "--resume: " in outcome.text
+    assert "run.json" in outcome.text
+
+
 def test_a_repeated_test_alone_gives_its_row(bench: Bench) -> None:
     """Order and -k change only speed: latency alone builds, predicts and times what it needs."""
     outcome = bench("--recipe", "finetune+int8", "-k", "latency")
@@ -121,8 +150,12 @@ def test_a_repeated_test_alone_gives_its_row(bench: Bench) -> None:
         (["--device", "cdua"], "unknown device 'cdua'; did you mean 'cuda'"),
         (["--profile", "quik"], "unknown profile 'quik'"),
         (["--seed", "one"], "--seed needs whole numbers, got 'one'"),
+        (["--seed", "²"], "--seed needs whole numbers from 0 to 4294967295, got '²'"),
+        (["--seed", "4294967296"], "got '4294967296'"),
+        (["--recipe", ""], "an empty name in ''"),
+        (["--model", "none", "--recipe", "finetune"], "nothing to run: finetune on model none"),
         (["--threads", "0"], "--threads 0: this machine has 1 to"),
-        (["--timeout", "-1"], "--timeout -1: needs a positive number"),
+        (["--cell-timeout", "-1"], "--cell-timeout -1: needs a positive number"),
         (["--extension", "nowhere.py"], "--extension nowhere.py: no such file"),
         (["--resume"], "--resume: no run 'latest'"),
     ],
@@ -167,6 +200,7 @@ def test_what_a_model_cannot_have_is_unsupported(bench: Bench) -> None:
         ("load", {"memory", "accuracy", "latency"}),
         ("predict", {"accuracy", "latency"}),
         ("latency", {"latency"}),
+        ("block", {"latency"}),
     ],
 )
 def test_a_native_crash_fails_its_cell_alone(bench: Bench, when: str, measures: set[str]) -> None:
@@ -185,17 +219,20 @@ def test_a_native_crash_fails_its_cell_alone(bench: Bench, when: str, measures: 
     assert "failed" in outcome.text[outcome.text.index("= leaderboard =") :]
 
 
-def test_a_step_that_raises_is_tried_once(bench: Bench) -> None:
-    outcome = bench("--extension", str(CRASHING), "--recipe", "finetune,finetune+raising")
-    row = outcome.rows["finetune+raising"]
-    assert row["status"] == "failed"
-    assert "ValueError: this step never works" in row["reason"]
+def test_a_step_that_raises_is_tried_once_for_all_that_build_on_it(bench: Bench) -> None:
+    recipes = ("finetune+raising", "finetune+raising+int8")
+    outcome = bench("--extension", str(CRASHING), "--recipe", ",".join(("finetune", *recipes)))
+    for recipe in recipes:
+        assert outcome.rows[recipe]["status"] == "failed"
+        assert "ValueError: this step never works" in outcome.rows[recipe]["reason"]
+    logs = (outcome.folder / "logs").glob("*raising*.build.log")
+    assert sum("never works" in log.read_text() for log in logs) == 1
     assert outcome.rows["finetune"]["status"] == "ok"
 
 
 def test_a_build_that_takes_too_long_is_a_timeout(bench: Bench) -> None:
     outcome = bench(
-        "--extension", str(CRASHING), "--recipe", "finetune+sleeping", "--timeout", "20"
+        "--extension", str(CRASHING), "--recipe", "finetune+sleeping", "--cell-timeout", "20"
     )
     row = outcome.rows["finetune+sleeping"]
     assert row["status"] == "timeout"
@@ -233,7 +270,14 @@ def test_resume_finishes_the_rest_and_measures_nothing_twice(bench: Bench, tmp_p
         time.sleep(0.1)
     os.kill(started.pid, signal.SIGKILL)
     started.wait()
-    before = records.read_text()
+    # As if the kill had come between a cell's memory and its predictions.
+    lines = records.read_text().splitlines(keepends=True)
+    first = json.loads(lines[0])["cell"]
+    cut = [line for line in lines if json.loads(line)["measure"] not in ("accuracy", "latency")]
+    before = "".join(cut)
+    records.write_text(before)
+    name = Cell(**first).id.replace("/", "__")
+    (records.parent / "samples" / f"{name}.predictions.npz").unlink()
     outcome = bench(*options, "--resume")
     assert outcome.status == 0, outcome.text
     assert (outcome.folder / "records.jsonl").read_text().startswith(before)

@@ -38,7 +38,15 @@ def written(output: Path, slower: dict[Cell, float]) -> Path:
     folder = output / "run"
     (folder / "samples").mkdir(parents=True)
     planned = {cell.id: ["latency"] for cell in CELLS}
-    info = {"schema": 1, "run": "run", "machine": machine.describe(), "planned": planned}
+    info = {
+        "schema": 1,
+        "run": "run",
+        "profile": "smoke",
+        "threads": 1,
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+        "planned": planned,
+    }
     (folder / "run.json").write_text(json.dumps(info))
     (output / "latest").symlink_to("run")
     for cell in CELLS:

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.extensions import module_name
+from benchmarks.measures.latency import References, awake
 from benchmarks.workers import Worker, WorkerCrashed, WorkerFailed, WorkerTimeout, call_in_worker
 from tests.conftest import ROOT
 
@@ -25,6 +27,10 @@ class Subject:
     def leave(self): os._exit(3)
     def sleep(self): time.sleep(60)
     def speak(self): print("spoken")
+def chatter(progress):
+    for _ in range(200):
+        progress(0.5, "still at it")
+        time.sleep(0.1)
 def broken(): raise RuntimeError("cannot begin")
 """
 
@@ -38,7 +44,7 @@ def extension(tmp_path: Path) -> str:
 
 def subject(extension: str, start: str = "fork", name: str = "Subject", **options: float) -> Worker:
     log = Path(extension).with_suffix(".log")
-    target = f"leanboard_extension_subject:{name}"
+    target = f"{module_name(Path(extension))}:{name}"
     return Worker(target, {}, log=log, extensions=[extension], start=start, **options)  # type: ignore[arg-type]
 
 
@@ -47,7 +53,7 @@ def test_answers(extension: str, start: str) -> None:
     with subject(extension, start) as worker:
         assert worker.call("add", a=1, b=2) == 3
         assert worker.pid != os.getpid()
-    assert not psutil.pid_exists(worker._process.pid) if not worker._closed else True
+    assert not psutil.pid_exists(worker._process.pid) if not worker.closed else True
 
 
 def test_an_exception_is_its_last_line_and_the_worker_lives_on(extension: str) -> None:
@@ -77,6 +83,39 @@ def test_a_slow_call_is_killed(extension: str) -> None:
         with pytest.raises(WorkerTimeout, match="no answer within 5 s"):
             worker.call("sleep")
     assert not psutil.pid_exists(pid)
+
+
+def test_progress_buys_no_time(extension: str) -> None:
+    target = f"{module_name(Path(extension))}:chatter"
+    started = time.monotonic()
+    with pytest.raises(WorkerTimeout, match="no answer within 4 s"):
+        call_in_worker(
+            target, {}, log=Path(extension).with_suffix(".log"), extensions=[extension], timeout=4
+        )
+    assert time.monotonic() - started < 15
+
+
+def test_stopping_a_dead_worker_hides_nothing(extension: str) -> None:
+    with subject(extension) as worker, pytest.raises(WorkerCrashed, match="SIGABRT"), awake(worker):
+        worker.call("abort")
+    assert worker.closed
+
+
+def test_a_dead_reference_is_replaced_and_a_tired_one_too(extension: str) -> None:
+    references = References()
+    try:
+        first = references.get("a", 0, lambda: subject(extension))
+        assert references.get("a", 0, lambda: subject(extension)) is first
+        with pytest.raises(WorkerCrashed), awake(first):
+            first.call("abort")
+        second = references.get("a", 0, lambda: subject(extension))
+        assert second is not first
+        served = [references.get("a", 0, lambda: subject(extension)) for _ in range(4)]
+        assert served[:3] == [second] * 3
+        assert served[3] is not second
+        assert second.closed
+    finally:
+        references.close()
 
 
 def test_an_object_that_cannot_begin(extension: str) -> None:

@@ -45,9 +45,11 @@ def test_any_changed_byte_is_seen(folder: Path, position: int) -> None:
         open_artifact(folder)
 
 
-def test_changed_manifest_is_seen(folder: Path) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["format"] = "onnx"
+@pytest.mark.parametrize(
+    "changed", [{"format": "onnx"}, {"max_tokens": 12}, {"labels": ["b", "a"]}]
+)
+def test_changed_manifest_is_seen(folder: Path, changed: dict[str, object]) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text()) | changed
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError, match=r"manifest\.json was changed"):
         open_artifact(folder)
@@ -89,7 +91,7 @@ def test_damaged_manifest(folder: Path, text: str) -> None:
 
 
 def test_newer_schema(folder: Path) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text()) | {"schema": 2}
+    manifest = json.loads((folder / MANIFEST).read_text()) | {"schema": 99}
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError, match="upgrade Leanboard"):
         open_artifact(folder)

@@ -117,6 +117,20 @@ def test_the_terminal_is_120_wide_and_shows_failures_with_their_reason() -> None
     assert "| finetune+distill:3 " in markdown(rows(run(FOUR)), {})
 
 
+def test_figures_of_four_digits_and_long_steps_fit_too() -> None:
+    fast = records("finetune+distill-into:transformer-scratch+onnx-int8", 0.9, 0.5, 1234.5)
+    for record in fast:
+        if record.measure == "latency":
+            low_high = {"speedup_low": 1201.2, "speedup_high": 1256.7}
+            record.metrics.update({n: Metric(v, "x", False) for n, v in low_high.items()})
+        if record.measure == "accuracy":
+            low_high = {"quality_low": 0.886, "quality_high": 0.912, "shifted_quality": 0.7}
+            record.metrics.update({n: Metric(v, "", False) for n, v in low_high.items()})
+    text = terminal(rows(run([*records("finetune", 0.90, 1e9, 1.0), *fast])), {})
+    assert "1234 [1201 1257]x" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
 def test_csv_runs_no_formula() -> None:
     table = rows(run([Record("run", FOUR[0].cell, "size", "failed", "=HYPERLINK(1)")]))
     assert "'=HYPERLINK(1)" in csv_text(table)
