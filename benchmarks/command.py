@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks import extensions
 from benchmarks.catalogue import LISTS
 from benchmarks.extensions import ExtensionError
-from reports.records import RecordError, find_run
+from reports import baselines, dashboards, night
+from reports.baselines import BaselineError
+from reports.comparison import against, between
+from reports.facts import RunFacts, facts_of
+from reports.history import history
+from reports.records import RecordError, find_run, read_run
 from reports.tables import write_reports
+from reports.verdicts import FAIL_ON, VERDICTS, Comparison
 
 OUTPUT = Path("reports/output")
+BASELINES = Path("reports/baselines")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -32,30 +40,131 @@ def _parser() -> argparse.ArgumentParser:
     )
     report = commands.add_parser("report", help="write and print the leaderboard of a run again")
     report.add_argument("run", metavar="RUN", help="a run's folder, its name, or `latest`")
-    report.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
+    _compare(commands)
+    promoted = commands.add_parser("promote", help="make a run the baseline of its machine")
+    promoted.add_argument("run", metavar="RUN")
+    promoted.add_argument("--to", type=Path, default=BASELINES, metavar="DIR")
+    promoted.add_argument(
+        "--allow-failed", action="store_true", help="leave failed cells out; take a red night"
+    )
+    promoted.add_argument(
+        "--prune", action="store_true", help="forget the cells that the run does not have"
+    )
+    past = commands.add_parser("history", help="list the nights of every cell, and its trend")
+    past.add_argument("--against", type=Path, default=BASELINES, metavar="DIR")
+    exported = commands.add_parser(
+        "export-dashboard", help="write a run for Bencher and for github-action-benchmark"
+    )
+    exported.add_argument("run", metavar="RUN")
+    for shown in (report, promoted, past, exported):
+        shown.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
     return parser
+
+
+def _compare(commands: Any) -> None:
+    compared = commands.add_parser("compare", help="judge a run by another one, or by a baseline")
+    compared.add_argument("before", metavar="A", help="a run, or a folder of baselines")
+    compared.add_argument("after", metavar="B", help="a run")
+    compared.add_argument("--format", choices=FORMATS, default="terminal")
+    compared.add_argument("--partial", action="store_true", help="B was narrowed on purpose")
+    compared.add_argument("--fail-on", type=verdict_names, default=FAIL_ON, metavar="VERDICTS")
+    compared.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
+
+
+FORMATS: dict[str, Callable[[Comparison, Sequence[str]], str]] = {
+    "terminal": night.terminal,
+    "markdown": night.markdown,
+    "json": night.json_text,
+}
+
+
+def verdict_names(text: str) -> tuple[str, ...]:
+    """Read `regressed,missing`.
+
+    Raises:
+        ArgumentTypeError: a word is no verdict.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in VERDICTS:
+            known = ", ".join(VERDICTS)
+            raise argparse.ArgumentTypeError(f"'{name}' is no verdict; verdicts: {known}")
+    return names
+
+
+def _facts(name: str, output: Path) -> RunFacts:
+    return facts_of(read_run(find_run(name, output)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        the exit status: 0, or 2 if what was asked for is not there.
+        the exit status: 0; of `compare` 1 if something got worse; 2 if what was asked for is not
+        there or cannot be compared.
     """
     given = _parser().parse_args(arguments)
     try:
-        if given.command == "list":
-            extensions.load(given.extension)
-            print(LISTS[given.what]())
-        else:
-            folder = find_run(given.run, given.output)
-            print(f"{write_reports(folder)}\n\nreports in {folder}")
-    except (ExtensionError, RecordError) as error:
+        return COMMANDS[given.command](given)
+    except (ExtensionError, RecordError, BaselineError) as error:
         print(f"leanboard: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         sys.stderr.close()  # `leanboard list steps | head` is no error
     return 0
+
+
+def _list(given: argparse.Namespace) -> int:
+    extensions.load(given.extension)
+    print(LISTS[given.what]())
+    return 0
+
+
+def _report(given: argparse.Namespace) -> int:
+    folder = find_run(given.run, given.output)
+    print(f"{write_reports(folder)}\n\nreports in {folder}")
+    return 0
+
+
+def _compared(given: argparse.Namespace) -> int:
+    after = _facts(given.after, given.output)
+    if any(Path(given.before).glob(f"*/{baselines.FILE}")):
+        comparison = against(Path(given.before), after, given.partial)
+    else:
+        comparison = between(_facts(given.before, given.output), after, given.partial)
+    print(FORMATS[given.format](comparison, given.fail_on))
+    return comparison.status(given.fail_on)
+
+
+def _promote(given: argparse.Namespace) -> int:
+    folder = find_run(given.run, given.output)
+    if not given.allow_failed:
+        night.refuse_if_not_green(folder)
+    said = baselines.promote(
+        facts_of(read_run(folder)), given.to, allow_failed=given.allow_failed, prune=given.prune
+    )
+    print("\n".join(said))
+    return 0
+
+
+def _history(given: argparse.Namespace) -> int:
+    print(history(given.against, given.output))
+    return 0
+
+
+def _export_dashboard(given: argparse.Namespace) -> int:
+    print("\n".join(map(str, dashboards.export(read_run(find_run(given.run, given.output))))))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "list": _list,
+    "report": _report,
+    "compare": _compared,
+    "promote": _promote,
+    "history": _history,
+    "export-dashboard": _export_dashboard,
+}
 
 
 if __name__ == "__main__":

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks import extensions, machine
+from benchmarks.devices import present
 from benchmarks.matrix import SelectionError, one_of
 from benchmarks.profiles import PROFILES, Profile
+from reports.baselines import BaselineError, read_all
 from reports.records import RecordError, find_run, read_run
+from reports.verdicts import VERDICTS
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Options:
     extensions: tuple[str, ...]
     profile: Profile
     profile_name: str
+    against: Path | None
+    partial: bool
+    fail_on: tuple[str, ...]
+    baseline: tuple[str, ...]
+    """The cells of the baseline, where there is one."""
 
     @classmethod
     def check(
@@ -36,6 +44,9 @@ class Options:
         timeout: float,
         extension_files: list[Path],
         profile: str,
+        against: Path | None,
+        partial: bool,
+        fail_on: str,
     ) -> Self:
         """Check the options, load the extensions and choose the run's folder.
 
@@ -64,6 +75,10 @@ class Options:
             extensions=tuple(str(file.absolute()) for file in extension_files),
             profile=PROFILES[one_of("profile", profile, PROFILES)],
             profile_name=profile,
+            against=against,
+            partial=partial,
+            fail_on=_verdicts(fail_on),
+            baseline=() if against is None else _baseline(against),
         )
 
 
@@ -86,6 +101,22 @@ def _check_same(folder: Path, now: dict[str, object]) -> None:
             raise SelectionError(
                 f"--resume: {folder.name} was made with {name} {then}, this would be {value}"
             )
+
+
+def _verdicts(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return tuple(one_of("verdict", name, VERDICTS) for name in names)
+
+
+def _baseline(folder: Path) -> tuple[str, ...]:
+    if not folder.is_dir():
+        raise SelectionError(
+            f"--against {folder}: no such folder; `leanboard promote RUN --to {folder}` makes one"
+        )
+    try:
+        return tuple(read_all(folder, machine.describe(), set(present())).cells)
+    except BaselineError as error:
+        raise SelectionError(f"--against: {error}") from error
 
 
 def _folder(output: Path, resume: bool) -> Path:

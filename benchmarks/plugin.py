@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,9 +15,11 @@ from benchmarks.measures import MEASURES
 from benchmarks.options import Options
 from benchmarks.profiles import PROFILES
 from benchmarks.session import Session
+from reports.verdicts import FAIL_ON, VERDICTS
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 CELLS = pytest.StashKey[list[Cell]]()
+JUDGED = "judged"
 OPTIONS: pytest.StashKey[Options] = pytest.StashKey()
 
 
@@ -66,10 +69,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a Python file that adds steps, tasks, models or runtimes to their dicts; repeatable",
     )
 
+    group.addoption(
+        "--against",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="baselines to compare with: each cell's verdict is a test of its own",
+    )
+    group.addoption(
+        "--partial",
+        action="store_true",
+        help="the run is narrowed on purpose: the baseline's other cells are not missing",
+    )
+    group.addoption(
+        "--fail-on",
+        default=",".join(FAIL_ON),
+        metavar="VERDICTS",
+        help=f"verdicts that fail, by default %(default)s; all: {', '.join(VERDICTS)}",
+    )
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
+    if _codspeed_is_on(config):
+        raise pytest.UsageError(
+            "pytest-codspeed is enabled and switches pytest-benchmark off: the durations that the "
+            "workers measured would reach nobody; leave out --codspeed, or unset CODSPEED_ENV"
+        )
     try:
         options = Options.check(
             output=option.output,
@@ -78,6 +105,9 @@ def pytest_configure(config: pytest.Config) -> None:
             timeout=option.cell_timeout,
             extension_files=option.extension,
             profile=option.profile,
+            against=option.against,
+            partial=option.partial,
+            fail_on=option.fail_on,
         )
         cells = select(
             Selection(
@@ -94,6 +124,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[OPTIONS] = options
     config.stash[CELLS] = cells
+
+
+def _codspeed_is_on(config: pytest.Config) -> bool:
+    if not config.pluginmanager.hasplugin("codspeed"):
+        return False
+    return bool(getattr(config.option, "codspeed", False)) or "CODSPEED_ENV" in os.environ
 
 
 def _split(values: list[str]) -> tuple[str, ...]:
@@ -115,16 +151,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" in metafunc.fixturenames:
         cells = metafunc.config.stash[CELLS]
         metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
+    if JUDGED in metafunc.fixturenames:
+        names = [cell.id for cell in metafunc.config.stash[CELLS]]
+        if not metafunc.config.stash[OPTIONS].partial:
+            names += metafunc.config.stash[OPTIONS].baseline
+        metafunc.parametrize(JUDGED, list(dict.fromkeys(names)))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without a baseline there are no verdicts."""
+    judges = collection_path == Path(__file__).with_name("test_verdict.py")
+    return True if judges and config.stash[OPTIONS].against is None else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort by cell, so that rows complete one by one; tests without a cell stay in front."""
+    """Sort by cell, so that rows complete one by one; tests without a cell stay in front.
+
+    Verdicts come last: they need every record.
+    """
     cells = config.stash[CELLS]
     order = {cell: index for index, cell in enumerate(cells)}
     measures = {name: index for index, name in enumerate(MEASURES)}
 
     def rank(item: pytest.Item) -> tuple[int, int]:
         cell = _cell_of(item)
+        if _judged_by(item):
+            return (len(cells), 0)
         return (-1, 0) if cell is None else (order[cell], measures.get(_measure_of(item), 0))
 
     items.sort(key=rank)
@@ -134,6 +186,12 @@ def _cell_of(item: pytest.Item) -> Cell | None:
     callspec = getattr(item, "callspec", None)
     cell = callspec.params.get("cell") if callspec else None
     return cell if isinstance(cell, Cell) else None
+
+
+def _judged_by(item: pytest.Item) -> str | None:
+    """Return the id of the cell that a verdict's test judges."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get(JUDGED) if callspec else None
 
 
 def _measure_of(item: pytest.Item) -> str:
@@ -147,7 +205,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if (cell := _cell_of(item)) and _measure_of(item) in MEASURES:
             planned.setdefault(cell, []).append(_measure_of(item))
     config = session.config
-    if not planned or config.option.collectonly:
+    judged = {name for item in session.items if (name := _judged_by(item))}
+    for cell in config.stash[CELLS]:
+        if cell.id in judged:
+            planned.setdefault(cell, list(MEASURES))
+    if not (planned or judged) or config.option.collectonly:
         return
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if config.get_verbosity() == 0:
@@ -192,3 +254,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("leaderboard")
         for line in run.summary().splitlines():
             terminalreporter.write_line(line)
+        if verdicts := run.verdicts():
+            terminalreporter.section("verdicts")
+            for line in verdicts.splitlines():
+                terminalreporter.write_line(line)

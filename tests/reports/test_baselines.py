@@ -1,0 +1,187 @@
+"""Baselines hold what was promoted, whatever happens to the file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reports import baselines
+from reports.baselines import BaselineError, fingerprint, promote, read
+from reports.facts import Answers, CellFacts
+from reports.statistics import pearson
+from tests.conftest import ROOT
+from tests.reports.nights import MACHINE, RIGHT, facts, history, name, night, run
+
+HERE = fingerprint(MACHINE, "cpu")
+
+
+def file_in(folder: Path) -> Path:
+    return folder / HERE / baselines.FILE
+
+
+def test_what_was_promoted_comes_back(tmp_path: Path) -> None:
+    cells = {name(0): facts(), name(1): facts(answers=None, pairs=(), work=())}
+    said = promote(run(cells), tmp_path)
+    assert said[0].endswith("a new baseline")
+    back = read(file_in(tmp_path))
+    assert back.cells == cells
+    assert back.nights[name(0)][0].pairs == (0.7,) * 5
+    assert back.nights[name(1)] == ()
+    again = back.cells[name(0)].answers
+    assert again
+    assert (again.values() == RIGHT).all()
+
+
+def test_the_answers_of_a_regression_have_the_spread_of_its_correlation() -> None:
+    """The influence function's standard error is that of r: (1 - r^2) / sqrt(n) for normals."""
+    random = np.random.default_rng(0)
+    truth = random.normal(size=2000)
+    predicted = truth + random.normal(size=2000)
+    kept = Answers.of_correlation(predicted, truth)
+    r = pearson(predicted, truth)
+    assert kept.values().mean() == pytest.approx(r, abs=1e-3)
+    error = kept.values().std() / np.sqrt(2000)
+    assert error == pytest.approx((1 - r**2) / np.sqrt(2000), rel=0.1)
+
+
+def test_a_promotion_says_what_it_replaces(tmp_path: Path) -> None:
+    promote(run({name(0): facts()}), tmp_path)
+    bigger = facts(metrics=facts().metrics | {"size_bytes": 2_000_000}, artifact_sha256="b" * 64)
+    said = promote(run({name(0): bigger, name(1): facts()}, 1), tmp_path)
+    assert "replaces that of night-000 (1 cells)" in said[0]
+    assert f"{name(0)}: size_bytes 1e+06 -> 2e+06, another artifact" in said
+    assert f"{name(1)}: new" in said
+
+
+def test_the_history_is_bounded_and_begins_anew_at_another_speed(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(baselines.KEPT_NIGHTS + 3):
+        promote(night(random, 1, number), tmp_path)
+    kept = read(file_in(tmp_path)).nights[name(0)]
+    assert [n.run for n in kept] == [f"night-{n:03d}" for n in range(3, baselines.KEPT_NIGHTS + 3)]
+    said = promote(night(random, 1, 99, slower=0.3), tmp_path)
+    assert f"{name(0)}: its speed has another level: its history begins anew" in said
+    assert len(read(file_in(tmp_path)).nights[name(0)]) == 1
+
+
+def test_failed_cells_are_refused_unless_told(tmp_path: Path) -> None:
+    broken = run({name(0): facts(), name(1): CellFacts("failed", "memory: the process crashed")})
+    with pytest.raises(
+        BaselineError, match=r"1 failed cells, .*finetune\+1.* crashed.*--allow-failed"
+    ):
+        promote(broken, tmp_path)
+    assert not file_in(tmp_path).exists()
+    promote(broken, tmp_path, allow_failed=True)
+    assert list(read(file_in(tmp_path)).cells) == [name(0)]
+
+
+def test_cells_that_a_run_lacks_stay_unless_they_are_pruned(tmp_path: Path) -> None:
+    promote(run({name(0): facts(), name(1): facts()}), tmp_path)
+    promote(run({name(0): facts()}, 1), tmp_path)
+    assert set(read(file_in(tmp_path)).cells) == {name(0), name(1)}
+    said = promote(run({name(0): facts()}, 2), tmp_path, prune=True)
+    assert said[-1] == f"{name(1)}: gone"
+    kept = read(file_in(tmp_path))
+    assert set(kept.cells) == set(kept.nights) == {name(0)}
+
+
+def test_a_disturbed_cell_does_not_enter_the_history(tmp_path: Path) -> None:
+    promote(run({name(0): facts()}), tmp_path)
+    void = facts(pairs=(0.1, 0.2, 0.7, 0.7, 0.9), work=(2.1, 2.2, 2.0, 1.8, 2.4))
+    promote(run({name(0): void}, 1), tmp_path)
+    assert [n.run for n in read(file_in(tmp_path)).nights[name(0)]] == ["night-000"]
+
+
+def test_another_machine_has_another_file_and_a_new_driver_has_not() -> None:
+    assert fingerprint(MACHINE | {"logical_cores": 4}, "cpu") != HERE
+    assert fingerprint(MACHINE | {"gpu": "H100, 550.1", "system": "Linux-7"}, "cpu") == HERE
+    driver = [fingerprint(MACHINE | {"gpu": f"H100, {version}"}, "cuda") for version in (550, 560)]
+    assert driver[0] == driver[1] != HERE
+
+
+def damaged(whole: str, how: str) -> str:
+    data: dict[str, Any] = json.loads(whole)
+    if how == "cut":
+        return whole[: len(whole) // 2]
+    if how == "edited":
+        return whole.replace("1000000", "900000")
+    if how == "newer":
+        return json.dumps(data | {"schema": 99})
+    if how == "other":
+        return json.dumps({"schema": 1, "cells": []})
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("cut", "is cut or damaged"),
+        ("edited", "was edited by hand"),
+        ("newer", "schema 99 is newer than 1: upgrade Leanboard"),
+        ("other", "is no baseline"),
+        ("empty", "is empty"),
+    ],
+)
+def test_a_damaged_file_is_named_and_never_used(tmp_path: Path, how: str, says: str) -> None:
+    promote(run({name(0): facts()}), tmp_path)
+    path = file_in(tmp_path)
+    path.write_text(text := damaged(path.read_text(), how))
+    with pytest.raises(BaselineError, match=says) as error:
+        read(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    with pytest.raises(BaselineError):
+        promote(run({name(0): facts()}, 1), tmp_path)
+    assert path.read_text() == text
+
+
+def test_an_older_schema_is_migrated_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(run({name(0): facts()}), tmp_path)
+    before = file_in(tmp_path).read_text()
+
+    def to_two(data: dict[str, Any]) -> dict[str, Any]:
+        for cell in data["cells"].values():
+            cell["reason"] = "migrated"
+        return data
+
+    monkeypatch.setattr(baselines, "SCHEMA", 2)
+    monkeypatch.setitem(baselines.MIGRATIONS, 1, to_two)
+    assert read(file_in(tmp_path)).cells[name(0)].reason == "migrated"
+    assert file_in(tmp_path).read_text() == before
+
+
+def test_a_hundred_cells_are_under_a_megabyte_and_a_night_is_a_line(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    path = file_in(tmp_path)
+    path.parent.mkdir()
+    path.write_text(baselines.to_text(history(random, 100, baselines.KEPT_NIGHTS)))
+    whole = path.read_text()
+    assert len(whole) < 1_000_000  # issue 6
+    promote(night(random, 100, 50), tmp_path)
+    before, after = set(whole.splitlines()), set(path.read_text().splitlines())
+    added = [line for line in after - before if '"night-050": [' in line]
+    assert len(added) == 100
+
+
+def test_promotions_at_once_lose_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom reports.baselines import promote\n"
+        "from tests.reports.nights import facts, name, run\n"
+        "n = int(sys.argv[1])\n"
+        "for i in range(5):\n    promote(run({name(n): facts()}, 10 * n + i), Path(sys.argv[2]))"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(n), str(tmp_path)], cwd=ROOT)
+        for n in range(4)
+    ]
+    assert [process.wait(60) for process in started] == [0] * 4
+    kept = read(file_in(tmp_path))
+    assert [len(kept.nights[name(n)]) for n in range(4)] == [5] * 4

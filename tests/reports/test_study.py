@@ -1,0 +1,42 @@
+"""The study of the gate counts what it says, on nights whose spread is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from reports.facts import RunFacts
+from reports.studies import gate
+from tests.reports.nights import night
+
+
+def drawn(count: int) -> list[RunFacts]:
+    random = np.random.default_rng(0)
+    return [night(random, 10, number) for number in range(count)]
+
+
+def test_a_count_carries_its_binomial_bound() -> None:
+    """None of 20: at most 13.9 % with 95 % (the rule of three says 15 %)."""
+    assert str(gate.Count(0, 20)) == "0 of 20 (0.0%; at most 13.9% with 95 %)"
+    assert str(gate.Count(0, 0)) == "none"
+
+
+def test_healthy_nights_are_green_and_slow_ones_found() -> None:
+    runs = drawn(10)
+    assert [comparison.status() for comparison in gate.real_nights(runs)] == [0] * 10
+    rows = gate.drawn_nights(runs, 10, count=100, cells=10)
+    assert rows[0][1].startswith(("0 of 100", "1 of 100"))
+    assert rows[-1][0].startswith("drawn again, +20% latency")
+    assert float(rows[-1][1].rpartition("(")[2].rstrip("%)")) > 99
+
+
+def test_pytest_benchmarks_own_gate_knows_only_means(tmp_path: Path) -> None:
+    for name, mean in (("a", 1.0), ("b", 1.2), ("c", 1.21)):
+        (tmp_path / name).mkdir()
+        stats = [{"fullname": "x", "stats": {"mean": mean}}]
+        path = tmp_path / name / "pytest-benchmark.json"
+        path.write_text(json.dumps({"benchmarks": stats}))
+    nights, benchmarks = gate.plain_gate([tmp_path / name for name in "abc"])
+    assert (nights.hits, nights.of, benchmarks.hits, benchmarks.of) == (1, 2, 1, 2)
