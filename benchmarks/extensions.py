@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import own
+
 
 class ExtensionError(ValueError):
     """An extension file is missing or raises; the message names it."""
@@ -15,10 +17,15 @@ class ExtensionError(ValueError):
 def load(files: Sequence[str | Path]) -> None:
     """Execute each file once in this process; workers do the same before they start.
 
+    What a user brought without code (`own.json` of a run) is declared likewise.
+
     Raises:
         ExtensionError: a file is not there, or raises.
     """
     for file in map(Path, files):
+        if file.name == own.FILE:
+            own.load(file)
+            continue
         name = f"leanboard_extension_{file.stem}"
         if name in sys.modules:
             continue

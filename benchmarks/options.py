@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from benchmarks import extensions, machine
 from benchmarks.matrix import SelectionError, one_of
+from benchmarks.own import Own
 from benchmarks.profiles import PROFILES, Profile
 from reports.records import RecordError, find_run
 
@@ -26,6 +27,7 @@ class Options:
     extensions: tuple[str, ...]
     profile: Profile
     profile_name: str
+    own: Own = field(default_factory=Own)
 
     @classmethod
     def check(

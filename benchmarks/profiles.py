@@ -7,6 +7,8 @@ from dataclasses import dataclass
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
 """The recipe that every ratio is against: eager PyTorch in fp32."""
+AS_IS = "as-is"
+"""The reference of a model that is fine-tuned already."""
 
 FIRST_SET = (
     REFERENCE,
@@ -20,6 +22,16 @@ FIRST_SET = (
     "finetune+prune-ffn:0.5+finetune",
     "features+logistic",
 )
+
+POST_TRAINING = (
+    REFERENCE,
+    "finetune+bf16",
+    "finetune+int8",
+    "finetune+onnx",
+    "finetune+onnx-int8",
+    "finetune+trim-vocab+onnx-int8",
+)
+"""What needs no training once there is a fine-tuned model."""
 
 METHODS = (
     "finetune:0",
@@ -80,6 +92,13 @@ PROFILES: dict[str, Profile] = {
         tasks=("movies",),
         models=("minilm-bert", "minilm-roberta", "transformer-scratch"),
         recipes=(*CONTROLS, *FIRST_SET),
+        rounds=1,
+        shifted_cap=300,
+    ),
+    "post-training": Profile(
+        tasks=("movies",),
+        models=("minilm-bert",),
+        recipes=(*CONTROLS, *POST_TRAINING),
         rounds=1,
         shifted_cap=300,
     ),

@@ -18,7 +18,7 @@ from filelock import FileLock
 from benchmarks import machine
 from benchmarks.account import Account
 from benchmarks.devices import DEVICES
-from benchmarks.matrix import Cell, parsed
+from benchmarks.matrix import Cell, control_of, parsed
 from benchmarks.measures import MEASURES
 from benchmarks.measures.latency import References
 from benchmarks.measures.measure import Metrics, NotMeasured
@@ -79,6 +79,9 @@ class Session:
             self.records = {key: record for key, record in kept.items() if record.status == OK}
         self.progress = Progress(len(self.planned))
         self.show(f"leanboard: {len(self.planned)} cells, records in {self.folder}")
+        self.extensions = self._extensions()
+        for note in self.options.own.notes:
+            self.show(f"leanboard: {note}")
         self._fetch_assets()
         self._describe()
 
@@ -154,7 +157,7 @@ class Session:
             given | arguments,
             start="spawn" if spawn else "fork",
             log=self._log(cell, what),
-            extensions=self.options.extensions,
+            extensions=self.extensions,
             timeout=self.options.timeout,
         )
 
@@ -248,7 +251,7 @@ class Session:
             "compressors.building:build",
             cell.to_json() | {"threads": self.options.threads},
             log=self._log(cell, BUILD),
-            extensions=self.options.extensions,
+            extensions=self.extensions,
             timeout=self.options.timeout,
             progress=lambda share, what: self.progress.doing(
                 f"building {cell.model}/{what}", share
@@ -266,12 +269,17 @@ class Session:
         facts = {
             "families": list(parsed(cell.recipe).families),
             "runtime": runtime.name,
-            "runtime_control": runtime.control,
+            "runtime_control": control_of(cell, runtime.control),
             "format": artifact.format,
             "threads": self.options.threads,
             "lineage": artifact.lineage,
         }
         self.append(cell, BUILD, OK, artifact=artifact, metrics=metrics, facts=facts)
+
+    def _extensions(self) -> tuple[str, ...]:
+        """Return the files that every worker loads first."""
+        own = self.options.own.write(self.folder)
+        return (*self.options.extensions, *([str(own)] if own else []))
 
     def _fetch_assets(self) -> None:
         """Download what the cells need before anything else, where the user can watch it."""
@@ -315,6 +323,7 @@ class Session:
             "threads": self.options.threads,
             "machine": machine.describe() | {"matmul_gflops": gflops},
             "versions": machine.versions(),
+            "notes": list(self.options.own.notes),
             "planned": {cell.id: measures for cell, measures in self.planned.items()},
         }
         self._write_info()

@@ -55,7 +55,8 @@ ROW_FIELDS = [
 ]
 """The public names, in order."""
 
-REFERENCE = "finetune"
+REFERENCES = ("finetune", "as-is")
+"""The recipes that ratios are against; a model has one of them."""
 NO_MODEL = "none"
 WITHIN = 0.99
 """A row is worth shipping if it keeps this share of the uncompressed model's quality."""
@@ -117,7 +118,8 @@ def _ratio(above: Any, below: Any) -> float | None:
 
 def _add_ratios(row: Row, by_recipe: dict[tuple[Any, ...], Row]) -> None:
     """Add what is relative to the reference and to the same runtime's fp32; larger is better."""
-    reference = by_recipe.get((*_group(row), REFERENCE))
+    found = [by_recipe.get((*_group(row), recipe)) for recipe in REFERENCES]
+    reference = next(filter(None, found), None)
     if reference is None or row["model"] == NO_MODEL:
         return
     if (reference.get("quality") or 0) > 0:
@@ -159,7 +161,7 @@ def answer(table: list[Row]) -> list[str]:
         groups[row["task"], row["model"], row["device"]].append(row)
     sentences = []
     for (task, model, device), group in groups.items():
-        if model != NO_MODEL and any(row["recipe"] == REFERENCE for row in group):
+        if model != NO_MODEL and any(row["recipe"] in REFERENCES for row in group):
             sentences += _answer_for(f"{task}, {model} on {device}", group)
     return sentences
 
@@ -169,7 +171,7 @@ def _answer_for(where: str, group: list[Row]) -> list[str]:
         row
         for row in group
         if row["status"] == OK
-        and row["recipe"] != REFERENCE
+        and row["recipe"] not in REFERENCES
         and (row["quality_retained"] or 0) >= WITHIN
     ]
     if not good:

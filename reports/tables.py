@@ -15,7 +15,7 @@ from typing import Any
 
 from tabulate import DataRow, TableFormat, tabulate
 
-from reports.leaderboard import NO_MODEL, ROW_FIELDS, Row, answer, rows
+from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, answer, rows
 from reports.records import OK, SCHEMA, read_run, write_atomically
 
 WIDTH = 120
@@ -96,7 +96,7 @@ def _name(row: Row) -> str:
 
 
 def _order(row: Row) -> tuple[Any, ...]:
-    return (row["recipe"] != "finetune", -(row["speedup"] or 0), row["recipe"], row["seed"])
+    return (row["recipe"] not in REFERENCES, -(row["speedup"] or 0), row["recipe"], row["seed"])
 
 
 def terminal(table: list[Row], info: dict[str, Any]) -> str:
@@ -170,7 +170,7 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
     lines = [
         "",
         f"{FRONT} on the Pareto front of quality, MB and p50 (all models of the task)   {BEST} best of its table",
-        "[low high] 95 % interval   kept, smaller, faster: against `finetune` (eager PyTorch, fp32)   "
+        "[low high] 95 % interval   kept, smaller, faster: against the reference (eager PyTorch, fp32)   "
         "RAM: peak above imports",
         f"p50: one text a call, tokenization included, {calls} calls a row in "
         f"{info.get('pairs', '?')} fresh processes, {info.get('threads', '?')} threads",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -71,7 +72,7 @@ class _Reading:
             self.notes.append(f"{count:,} {what} (first: {first})")
 
 
-def declare(own: OwnData, taken: Iterable[str] = ()) -> tuple[Task, list[str]]:
+def declare(own: OwnData, taken: Collection[str] = ()) -> tuple[Task, list[str]]:
     """Read a user's data once and declare the task that they are.
 
     Args:
@@ -99,7 +100,9 @@ def declare(own: OwnData, taken: Iterable[str] = ()) -> tuple[Task, list[str]]:
             "headline, accuracy and MCC stand beside it"
         )
     task = Task(
-        name=f"{name}-own" if name in taken else name,
+        name=name
+        if name not in taken
+        else next(n for i in count(2) if (n := f"{name}-{i}") not in taken),
         title=f"Your data: {Path(own.data).name}",
         kind=kind,
         metric=metric,
