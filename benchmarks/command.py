@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import extensions
+from benchmarks import extensions, pick_command
 from benchmarks.catalogue import LISTS
 from benchmarks.extensions import ExtensionError
+from reports.pick import BoundError
 from reports.records import RecordError, find_run
 from reports.tables import write_reports
 
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write and print the leaderboard of a run again")
     report.add_argument("run", metavar="RUN", help="a run's folder, its name, or `latest`")
     report.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
+    pick_command.add(commands, OUTPUT)
     return parser
 
 
@@ -40,17 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        the exit status: 0, or 2 if what was asked for is not there.
+        the exit status: 0, what the command itself says, or 2 if what was asked for is not there.
     """
     given = _parser().parse_args(arguments)
     try:
         if given.command == "list":
             extensions.load(given.extension)
             print(LISTS[given.what]())
+        elif "call" in given:
+            return given.call(given)
         else:
             folder = find_run(given.run, given.output)
             print(f"{write_reports(folder)}\n\nreports in {folder}")
-    except (ExtensionError, RecordError) as error:
+    except (BoundError, ExtensionError, RecordError) as error:
         print(f"leanboard: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:

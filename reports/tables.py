@@ -16,6 +16,7 @@ from typing import Any
 from tabulate import DataRow, TableFormat, tabulate
 
 from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, answer, rows
+from reports.pick import WITHIN, picks, sentences, within
 from reports.records import OK, SCHEMA, read_run, write_atomically
 
 WIDTH = 120
@@ -113,8 +114,14 @@ def terminal(table: list[Row], info: dict[str, Any]) -> str:
             parts.append(_aligned(headers, cells))
         parts += _failures(group)
     parts.append("\n" + _legend(table, info))
-    parts += ["", *_wrapped(answer(table))]
+    parts += ["", *_wrapped([*recommended(table), *answer(table)])]
     return "\n".join(parts)
+
+
+def recommended(table: list[Row]) -> list[str]:
+    """Say what to ship within `WITHIN` of the reference; nothing where no model was compared."""
+    found = picks([row for row in table if row["model"] != NO_MODEL], [within(WITHIN)])
+    return [sentence for pick in found if pick.measured for sentence in sentences(pick)]
 
 
 def _aligned(headers: list[str], cells: list[list[str]]) -> str:
@@ -181,7 +188,8 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
 
 def markdown(table: list[Row], info: dict[str, Any]) -> str:
     """Return the leaderboard for a README or a pull request."""
-    parts = [f"# Leaderboard of {info.get('run', 'a run')}", "", *(f"- {s}" for s in answer(table))]
+    said = [*recommended(table), *answer(table)]
+    parts = [f"# Leaderboard of {info.get('run', 'a run')}", "", *(f"- {s}" for s in said)]
     headers = ["recipe", *(header for header, *_ in COLUMNS)]
     for (task, model, device), group in _groups(table):
         group.sort(key=_order)

@@ -30,7 +30,9 @@ METRICS: Metrics = {
     "quality_difference_low": ("", False),
     "quality_difference_high": ("", False),
     "mcnemar_p": ("", None),
+    "accuracy": ("", False),
     "macro_f1": ("", False),
+    "mcc": ("", False),
     "spearman": ("", False),
     "calibration_error": ("", True),
     "shifted_quality": ("", False),
@@ -81,10 +83,10 @@ def score(
     if task.kind == "regression":
         metrics["spearman"] = statistics.spearman(logits["test"][:, 0], labels["test"])
     else:
-        from sklearn.metrics import f1_score
-
         chosen = logits["test"].argmax(axis=1)
-        metrics["macro_f1"] = float(f1_score(labels["test"], chosen, average="macro"))
+        metrics["accuracy"] = float((chosen == labels["test"]).mean())
+        metrics["macro_f1"] = statistics.macro_f1(chosen, labels["test"])
+        metrics["mcc"] = statistics.matthews(chosen, labels["test"])
         metrics["calibration_error"] = statistics.calibration_error(logits["test"], labels["test"])
     if reference:
         theirs = _logits(reference, {"test": splits["test"]})["test"]
@@ -110,6 +112,9 @@ def _quality(
 ) -> statistics.Interval:
     if task.kind == "regression":
         return statistics.bootstrap(statistics.pearson, logits[:, 0], labels, resamples=resamples)
+    if task.metric == "macro_f1":
+        chosen = logits.argmax(axis=1)
+        return statistics.bootstrap(statistics.macro_f1, chosen, labels, resamples=resamples)
     return statistics.accuracy(logits.argmax(axis=1) == labels)
 
 
@@ -127,12 +132,18 @@ def _against_reference(
     else:
         mine, other = ours.argmax(axis=1), theirs.argmax(axis=1)
         gap, p = statistics.accuracy_difference(mine == labels, other == labels)
+        if task.metric == "macro_f1":
+            gap = statistics.bootstrap(_macro_f1_difference, mine, other, labels)
         extra = {"agreement": float((mine == other).mean()), "mcnemar_p": p}
     return extra | {
         "quality_difference": gap.value,
         "quality_difference_low": gap.low,
         "quality_difference_high": gap.high,
     }
+
+
+def _macro_f1_difference(mine: np.ndarray, other: np.ndarray, truth: np.ndarray) -> float:
+    return statistics.macro_f1(mine, truth) - statistics.macro_f1(other, truth)
 
 
 ACCURACY = Measure("accuracy", METRICS, take)
