@@ -34,6 +34,8 @@ LIBRARIES = [
     "safetensors",
     "onnx",
     "onnxruntime",
+    "openvino",
+    "nncf",
     "datasets",
     "accelerate",
     "torchao",

@@ -24,6 +24,9 @@ from compressors.lora import Lora
 from compressors.majority import Majority
 from compressors.onnx_export import OnnxExport
 from compressors.onnx_int8 import OnnxInt8
+from compressors.openvino_export import OpenVinoExport
+from compressors.openvino_int4 import OpenVinoInt4
+from compressors.openvino_int8 import OpenVinoInt8
 from compressors.pca import Pca
 from compressors.prune_2of4 import Prune2of4
 from compressors.prune_ffn import PruneFfn
@@ -76,6 +79,9 @@ STEPS: dict[str, type[Step]] = {
         Compile,
         OnnxExport,
         OnnxInt8,
+        OpenVinoExport,
+        OpenVinoInt8,
+        OpenVinoInt4,
         Features,
         Pca,
         Logistic,

@@ -17,7 +17,10 @@ ONNX = "onnx"
 
 @dataclass(frozen=True)
 class OnnxExport(Step):
-    """Export with dynamic batch and length; no number changes beyond rounding."""
+    """Export with dynamic batch and length; no number changes beyond rounding.
+
+    Of the last layer the first token alone is computed, which is all that the head reads.
+    """
 
     name: ClassVar[str] = "onnx"
     family: ClassVar[str] = "conversion"
@@ -25,41 +28,30 @@ class OnnxExport(Step):
     produces: ClassVar[str | None] = ONNX
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxruntime")
+    version: ClassVar[int] = 2
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         assert source
-        pad_id = export(source, workbench.outputs, workbench.folder / "model.onnx")
+        facts = export(source, workbench.outputs, workbench.folder / "model.onnx")
         workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=self.produces, pad_id=pad_id)
+        return workbench.seal(source, format=ONNX, **facts)
 
 
-def export(source: Artifact, outputs: int, target: Path) -> int:
+def export(source: Artifact, outputs: int, target: Path) -> dict[str, Any]:
     """Write a PyTorch artifact as ONNX: input_ids and attention_mask [batch, tokens] to logits.
 
     Returns:
-        the id that pads `input_ids`.
+        what its manifest says of it: the id that pads `input_ids` …
     """
     import torch
 
-    from models.networks import load_classifier
+    from models.exporting import example, load_for_export
 
-    network = load_classifier(source.folder, outputs)
-
-    class LogitsOnly(torch.nn.Module):
-        def __init__(self, network: Any) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            return self.network(input_ids=input_ids, attention_mask=attention_mask).logits
-
-    ids = torch.ones(2, 16, dtype=torch.int64)
-    mask = torch.ones(2, 16, dtype=torch.int64)
-    mask[1, 8:] = 0
+    network = load_for_export(source.folder, outputs)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     torch.onnx.export(
-        LogitsOnly(network).eval(),
-        (ids, mask),
+        network,
+        example(),
         target,
         input_names=["input_ids", "attention_mask"],
         output_names=["logits"],
@@ -67,4 +59,4 @@ def export(source: Artifact, outputs: int, target: Path) -> int:
         external_data=False,
         verbose=False,
     )
-    return int(network.config.pad_token_id or 0)
+    return network.facts

@@ -26,6 +26,7 @@ class OnnxInt8(Step):
     produces: ClassVar[str | None] = "onnx-int8"
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxruntime")
+    version: ClassVar[int] = 2
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         import logging
@@ -34,13 +35,13 @@ class OnnxInt8(Step):
 
         assert source
         exported, target = source.folder / "model.onnx", workbench.folder / "model.onnx"
-        pad_id = source.manifest.get("pad_id")
+        facts = {}
         if source.format == PYTORCH:
             exported = workbench.folder / "fp32.onnx"
-            pad_id = export(source, workbench.outputs, exported)
+            facts = export(source, workbench.outputs, exported)
         logging.getLogger().setLevel(logging.ERROR)  # it advises a pre-process that fails on BERT
         quantize_dynamic(exported, target, weight_type=QuantType.QInt8, per_channel=True)
         if source.format == PYTORCH:
             exported.unlink()
         workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=self.produces, pad_id=pad_id)
+        return workbench.seal(source, format=self.produces, **facts)

@@ -37,3 +37,19 @@ def batches(
         arrays = pad(batch["input_ids"], pad_id)._asdict() | {"labels": labels}
         yield {name: torch.from_numpy(a).to(workbench.device) for name, a in arrays.items()}
         workbench.progress(start / len(rows), "reading the training texts")
+
+
+def calibration(
+    workbench: Workbench, source: Artifact, pad_id: int, examples: int
+) -> list[dict[str, np.ndarray]]:
+    """Draw training examples by the seed, each a batch of one without padding: ranges are measured on it.
+
+    Returns:
+        `input_ids` and `attention_mask`, int64 [1, tokens].
+    """
+    from models.tokenization import load_tokenizer, tokenize
+
+    texts = workbench.texts("train")
+    drawn = np.random.default_rng(workbench.seed).permutation(len(texts))[:examples]
+    tokenizer = load_tokenizer(source.folder, workbench.task.max_tokens)
+    return [pad([ids], pad_id)._asdict() for ids in tokenize(tokenizer, [texts[i] for i in drawn])]

@@ -11,6 +11,8 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+FIRST_TOKEN = "first token"
+"""What a manifest's `last_layer` says where the last layer computes no other token's output."""
 
 
 class ArtifactError(RuntimeError):

@@ -37,6 +37,7 @@ TOLERANCE = {
     "pytorch": 1e-3,
     "pytorch-compiled": 1e-3,
     "onnx": 1e-3,
+    "openvino": 1e-3,
     "linear": 1e-5,
     "pytorch-linear": 1e-3,
 }

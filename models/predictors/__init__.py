@@ -77,6 +77,12 @@ ONNX_RUNTIME = Runtime(
     modules=("onnxruntime", "tokenizers"),
     control="finetune+onnx",
 )
+OPENVINO = Runtime(
+    name="OpenVINO",
+    predictor="models.predictors.openvino_runtime:load",
+    modules=("openvino", "tokenizers"),
+    control="finetune+openvino",
+)
 LINEAR = Runtime(
     name="scikit-learn",
     predictor="models.predictors.linear:load",
@@ -101,6 +107,9 @@ RUNTIMES: dict[str, Runtime] = {
     "pytorch-int8-compiled": TORCH_COMPILE_TORCHAO,
     "onnx": ONNX_RUNTIME,
     "onnx-int8": ONNX_RUNTIME,
+    "openvino": OPENVINO,
+    "openvino-int8": OPENVINO,
+    "openvino-int4": OPENVINO,
     "linear": LINEAR,
     "static-linear": STATIC,
 }

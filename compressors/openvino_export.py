@@ -1,0 +1,78 @@
+"""OpenVINO in fp32: what the runtime alone brings, the control of every OpenVINO row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from compressors.step import PYTORCH, Step
+
+if TYPE_CHECKING:
+    from compressors.workbench import Workbench
+    from models.artifact import Artifact
+
+OPENVINO = "openvino"
+MODEL = "openvino.xml"
+
+
+@dataclass(frozen=True)
+class OpenVinoExport(Step):
+    """Convert with dynamic batch and length; weights stay in fp32.
+
+    Of the last layer the first token alone is computed, which is all that the head reads.
+    """
+
+    name: ClassVar[str] = "openvino"
+    family: ClassVar[str] = "conversion"
+    accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
+    produces: ClassVar[str | None] = OPENVINO
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "openvino")
+    extras: ClassVar[dict[str, str]] = {"openvino": "openvino"}
+
+    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
+        assert source
+        model, facts = convert(source, workbench.outputs)
+        return write(model, source, workbench, format=OPENVINO, **facts)
+
+
+def convert(source: Artifact, outputs: int) -> tuple[Any, dict[str, Any]]:
+    """Convert a PyTorch artifact: input_ids and attention_mask [batch, tokens] to logits.
+
+    Returns:
+        the OpenVINO model, and what its manifest says of it: the id that pads `input_ids` …
+    """
+    import openvino
+
+    from models.exporting import example, load_for_export
+
+    network = load_for_export(source.folder, outputs)
+    ids, mask = example()
+    model = openvino.convert_model(
+        network, example_input={"input_ids": ids, "attention_mask": mask}
+    )
+    for port, name in zip(model.inputs, ("input_ids", "attention_mask"), strict=True):
+        port.get_tensor().set_names({name})
+        port.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
+        port.get_node().set_element_type(openvino.Type.i64)
+    model.outputs[0].get_tensor().set_names({"logits"})
+    model.validate_nodes_and_infer_types()
+    return model, network.facts
+
+
+def open_or_convert(source: Artifact, outputs: int) -> tuple[Any, dict[str, Any]]:
+    """Return the OpenVINO model of an artifact in fp32, converted or not, and its manifest's facts."""
+    import openvino
+
+    if source.format == PYTORCH:
+        return convert(source, outputs)
+    return openvino.Core().read_model(source.folder / MODEL), {"pad_id": source.manifest["pad_id"]}
+
+
+def write(model: Any, source: Artifact, workbench: Workbench, **facts: Any) -> Artifact:
+    """Save a model with its weights as they are (OpenVINO would halve fp32 unasked), and seal it."""
+    import openvino
+
+    openvino.save_model(model, workbench.folder / MODEL, compress_to_fp16=False)
+    workbench.keep(source, "tokenizer.json")
+    return workbench.seal(source, **facts)
