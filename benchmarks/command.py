@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import extensions, pick_command
+from benchmarks import export_command, extensions, pick_command
 from benchmarks.catalogue import LISTS
+from benchmarks.export_command import ExportError
 from benchmarks.extensions import ExtensionError
+from models.artifact import ArtifactError
 from reports.pick import BoundError
 from reports.records import RecordError, find_run
 from reports.tables import write_reports
@@ -35,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("run", metavar="RUN", help="a run's folder, its name, or `latest`")
     report.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
     pick_command.add(commands, OUTPUT)
+    export_command.add(commands, OUTPUT)
     return parser
 
 
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             folder = find_run(given.run, given.output)
             print(f"{write_reports(folder)}\n\nreports in {folder}")
-    except (BoundError, ExtensionError, RecordError) as error:
+    except (ArtifactError, BoundError, ExportError, ExtensionError, RecordError) as error:
         print(f"leanboard: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
