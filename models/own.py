@@ -67,7 +67,7 @@ def own_model(source: str, taken: Collection[str] = ()) -> Model:
         title=f"Your model: {folder_name(source)} ({config['model_type']})",
         shape=_shape(folder, config),
         revision=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
-        source=str(source if _is_hub_id(source) else folder),
+        source=f"hub id {source}" if _is_hub_id(source) else f"folder {folder.name}",
         licence="your own" if not _is_hub_id(source) else "see its page on the hub",
         write=partial(write, folder),
         architecture=config["model_type"],
@@ -79,10 +79,11 @@ def own_model(source: str, taken: Collection[str] = ()) -> Model:
 
 def to_json(model: Model) -> dict[str, Any]:
     """Return an own model as plain data, from which another process declares it again."""
+    assert isinstance(model.write, partial)
     kept = {
         f.name: getattr(model, f.name) for f in fields(model) if f.name not in ("write", "shape")
     }
-    return kept | {"shape": model.shape.to_json(), "folder": str(_folder(model.source))}
+    return kept | {"shape": model.shape.to_json(), "folder": str(model.write.args[0])}
 
 
 def from_json(data: dict[str, Any]) -> Model:

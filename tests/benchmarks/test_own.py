@@ -24,17 +24,11 @@ def listed(*options: str) -> subprocess.CompletedProcess[str]:
 def test_a_fine_tuned_model_is_the_reference_and_is_not_trained(own_run: Outcome) -> None:
     assert own_run.status == 0, own_run.text
     rows = own_run.rows
-    assert {name for name in rows if name.startswith("as-is")} == {
-        "as-is",
-        "as-is+int8",
-        "as-is+onnx",
-        "as-is+onnx-int8",
-    }
+    assert {"as-is", "as-is+int8", "as-is+onnx-int8", "as-is+prune-ffn:0.5"} < set(rows)
     assert not any(name.startswith("finetune") for name in rows)
     assert rows["as-is"]["quality_retained"] == rows["as-is"]["size_ratio"] == 1.0
-    assert rows["as-is+onnx"]["agreement"] == 1.0
+    assert rows["as-is+bf16"]["agreement"] > 0.9
     assert rows["as-is+onnx-int8"]["size_ratio"] > 2
-    assert rows["as-is+onnx"]["speedup_same_runtime"] == 1.0
     assert rows["tfidf-logistic"]["quality"] > 0.5
     assert {row["task"] for row in rows.values()} == {"reviews"}
     assert rows["as-is"]["model"] == "my-model"
