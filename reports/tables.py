@@ -1,4 +1,4 @@
-"""The leaderboard as text, Markdown, CSV and JSON."""
+"""The leaderboard as text, Markdown, CSV, JSON and a page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import Any
 from tabulate import DataRow, TableFormat, tabulate
 
 from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, answer, rows
-from reports.pick import WITHIN, picks, sentences, within
+from reports.page import page
+from reports.pick import WITHIN, Pick, picks, sentences, within
 from reports.records import OK, SCHEMA, read_run, write_atomically
 
 WIDTH = 120
@@ -118,10 +119,15 @@ def terminal(table: list[Row], info: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def recommended(table: list[Row]) -> list[str]:
-    """Say what to ship within `WITHIN` of the reference; nothing where no model was compared."""
+def answers(table: list[Row]) -> list[Pick]:
+    """Pick what to ship within `WITHIN` of the reference; nothing where no model was compared."""
     found = picks([row for row in table if row["model"] != NO_MODEL], [within(WITHIN)])
-    return [sentence for pick in found if pick.measured for sentence in sentences(pick)]
+    return [pick for pick in found if pick.measured]
+
+
+def recommended(table: list[Row]) -> list[str]:
+    """Say what to ship, sentence by sentence."""
+    return [sentence for pick in answers(table) for sentence in sentences(pick)]
 
 
 def _aligned(headers: list[str], cells: list[list[str]]) -> str:
@@ -223,10 +229,11 @@ def json_text(table: list[Row], info: dict[str, Any]) -> str:
 
 
 def write_reports(folder: Path) -> str:
-    """Write `leaderboard.md`, `.csv` and `.json` of a run, and return the terminal's text."""
+    """Write `leaderboard.md`, `.csv`, `.json` and `.html` of a run, and return the terminal's text."""
     run = read_run(folder)
     table = rows(run)
     write_atomically(folder / "leaderboard.md", markdown(table, run.info))
     write_atomically(folder / "leaderboard.csv", csv_text(table))
     write_atomically(folder / "leaderboard.json", json_text(table, run.info))
+    write_atomically(folder / "leaderboard.html", page(run, table, answers(table)))
     return terminal(table, run.info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from benchmarks.measures import memory
 from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.requests import evaluated
 from reports import statistics
-from reports.records import OK
+from reports.records import OK, write_atomically
 from tasks import TASKS
 from tasks.task import Example, Task
 
@@ -56,7 +57,15 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     splits = evaluated(task, session.options.profile.shifted_cap)
     with session.account.spend("scoring"):
         metrics = score(task, splits, predictions, theirs)
+    _keep_truth(task, splits["test"], predictions.with_name(f"{task.name}.test.json"))
     session.append(cell, "accuracy", OK, artifact=artifact, metrics=metrics, samples=predictions)
+
+
+def _keep_truth(task: Task, examples: list[Example], target: Path) -> None:
+    """Write what the predictions are compared with, once a run: label names, texts and labels."""
+    if not target.exists():
+        kept = {"labels": task.labels, "examples": examples}
+        write_atomically(target, json.dumps(kept, ensure_ascii=False))
 
 
 def score(
