@@ -11,6 +11,7 @@ import numpy as np
 from reports.records import RECORDS, RUN, Metric, Record
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
+NAME = "<img src=x onerror=\"document.title='run'\">"
 MODELS = ("minilm-bert", "minilm-roberta", "mpnet-base")
 STEPS = ("int8", "bf16", "onnx", "onnx-int8", "distill:3", "prune-ffn:0.5", "svd:128", "trim-vocab")
 FAMILIES = {
@@ -49,7 +50,7 @@ def make_run(folder: Path, size: int) -> Path:
         records += found
     bad = {
         "task": "movies",
-        "model": HOSTILE,
+        "model": NAME,
         "recipe": "finetune+fp8",
         "device": "cuda",
         "seed": 0,

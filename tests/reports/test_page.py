@@ -18,7 +18,7 @@ from reports.leaderboard import rows
 from reports.page.details import details
 from reports.records import read_run
 from reports.tables import write_reports
-from tests.reports.made import HOSTILE, make_run
+from tests.reports.made import HOSTILE, NAME, make_run
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -64,7 +64,7 @@ def test_no_text_becomes_markup(made: Path) -> None:
     assert "<" not in data
     found = json.loads(data)
     assert len(found["rows"]) == ROWS + 1
-    assert found["rows"][-1][found["fields"].index("model")] == HOSTILE
+    assert found["rows"][-1][found["fields"].index("model")] == NAME
 
 
 def test_the_details_follow_from_the_samples(made: Path) -> None:
