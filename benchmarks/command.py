@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import export_command, extensions, pick_command
+from benchmarks import export_command, extensions, merge_command, pick_command
 from benchmarks.catalogue import LISTS
 from benchmarks.export_command import ExportError
 from benchmarks.extensions import ExtensionError
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
     pick_command.add(commands, OUTPUT)
     export_command.add(commands, OUTPUT)
+    merge_command.add(commands, OUTPUT)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard as text, Markdown, CSV, JSON and a page."""
+"""The leaderboard as text, Markdown, LaTeX, CSV, JSON and a page."""
 
 from __future__ import annotations
 
@@ -209,6 +209,42 @@ def markdown(table: list[Row], info: dict[str, Any]) -> str:
     return "\n".join([*parts, "", *(f"{line}  " for line in legend), ""])
 
 
+_TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    FRONT: r"$\diamond$",
+}
+
+
+def latex(table: list[Row]) -> str:
+    """Return the leaderboard for a paper: a `tabular` (booktabs) for each task, model and device."""
+    headers = ["recipe", *(header for header, *_ in COLUMNS)]
+    parts = ["% \\usepackage{booktabs}"]
+    for (task, model, device), group in _groups(table):
+        group.sort(key=_order)
+        lines = [[_tex(text) for text in line] for line in _cells(group)]
+        body = tabulate(
+            lines,
+            [_tex(header) for header in headers],
+            "latex_raw",
+            colalign=("left", *["right"] * len(COLUMNS)),
+            disable_numparse=True,
+        )
+        for rule in ("toprule", "midrule", "bottomrule"):
+            body = body.replace(r"\hline", rf"\{rule}", 1)
+        parts.append(f"% {_tex(f'{task}, {model}, {device}')}\n{body}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _tex(text: str) -> str:
+    """Escape a text for LaTeX; the best of a column is bold."""
+    plain = text.strip()
+    escaped = "".join(_TEX.get(character, character) for character in plain.removesuffix(BEST))
+    escaped = " ".join(escaped.split())
+    return rf"\textbf{{{escaped}}}" if plain.endswith(BEST) else escaped
+
+
 def csv_text(table: list[Row]) -> str:
     """Return the rows as CSV; a text that a spreadsheet would run as a formula gets a quote."""
     file = io.StringIO()
@@ -229,10 +265,11 @@ def json_text(table: list[Row], info: dict[str, Any]) -> str:
 
 
 def write_reports(folder: Path) -> str:
-    """Write `leaderboard.md`, `.csv`, `.json` and `.html` of a run, and return the terminal's text."""
+    """Write `leaderboard.md`, `.tex`, `.csv`, `.json` and `.html` of a run, and return the terminal's text."""
     run = read_run(folder)
     table = rows(run)
     write_atomically(folder / "leaderboard.md", markdown(table, run.info))
+    write_atomically(folder / "leaderboard.tex", latex(table))
     write_atomically(folder / "leaderboard.csv", csv_text(table))
     write_atomically(folder / "leaderboard.json", json_text(table, run.info))
     write_atomically(folder / "leaderboard.html", page(run, table, answers(table)))

@@ -10,7 +10,7 @@ import pytest
 
 from reports.leaderboard import ROW_FIELDS, answer, rows
 from reports.records import Metric, Record, Run
-from reports.tables import WIDTH, csv_text, markdown, terminal
+from reports.tables import WIDTH, csv_text, latex, markdown, terminal
 
 MEASURES = ["accuracy", "size", "memory", "latency"]
 
@@ -115,6 +115,14 @@ def test_the_terminal_is_120_wide_and_shows_failures_with_their_reason() -> None
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "failed: because" in text
     assert "| finetune+distill:3 " in markdown(rows(run(FOUR)), {})
+
+
+def test_latex_escapes_names_and_prints_the_best_bold() -> None:
+    text = latex(rows(run(records("finetune+a_b%{x}\\\\", 0.9, 100e6, 2.0) + FOUR)))
+    assert r"finetune+a\_b\%\{x\}\textbackslash{}" in text
+    assert r"\textbf{4.00x}" in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+    assert r"$\diamond$ finetune" in text
 
 
 def test_csv_runs_no_formula() -> None:
