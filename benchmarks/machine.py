@@ -47,6 +47,9 @@ LIBRARIES = [
     "leanboard",
 ]
 
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+"""Modules that the distribution which brings them names otherwise."""
+
 
 def _cpu_info(field: str) -> str | None:
     path = Path("/proc/cpuinfo")

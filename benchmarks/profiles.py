@@ -55,6 +55,11 @@ METHODS = (
     "finetune+svd-embeddings:128",
     "finetune+trim-vocab+onnx-int8",
     "finetune+trim-vocab+distill-long:3+onnx-int8",
+    "finetune+onnx-int8-static",
+    "finetune+openvino",
+    "finetune+openvino-int8",
+    "finetune+openvino-int4",
+    "finetune+trim-vocab+distill-long:3+openvino-int4",
     "finetune+compile",
     "finetune+int8-compiled",
     "finetune+int8-weights",
@@ -78,6 +83,8 @@ class Profile:
     """Blocks A B B A a pair."""
     shifted_cap: int | None = None
     """Texts of each shifted split: the first ones, always the same."""
+    validation: bool = False
+    """Score the validation split too: whoever chooses among the rows chooses there, not on test."""
 
 
 PROFILES: dict[str, Profile] = {
@@ -107,5 +114,6 @@ PROFILES: dict[str, Profile] = {
         models=("minilm-bert", "minilm-roberta", "transformer-scratch", "mpnet-base"),
         recipes=(*CONTROLS, *FIRST_SET, *METHODS),
         pairs=5,
+        validation=True,
     ),
 }

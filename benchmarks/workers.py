@@ -34,9 +34,11 @@ PRELOAD = (
     "transformers.models.roberta.modeling_roberta",
     "tokenizers",
     "onnxruntime",
+    "openvino",
     "sklearn.feature_extraction.text",
     "models.predictors.pytorch",
     "models.predictors.onnx_runtime",
+    "models.predictors.openvino_runtime",
     "models.predictors.linear",
     "benchmarks.measures.latency",
 )

@@ -24,6 +24,7 @@ from compressors.lora import Lora
 from compressors.majority import Majority
 from compressors.onnx_export import OnnxExport
 from compressors.onnx_int8 import OnnxInt8
+from compressors.onnx_int8_static import OnnxInt8Static
 from compressors.openvino_export import OpenVinoExport
 from compressors.openvino_int4 import OpenVinoInt4
 from compressors.openvino_int8 import OpenVinoInt8
@@ -79,6 +80,7 @@ STEPS: dict[str, type[Step]] = {
         Compile,
         OnnxExport,
         OnnxInt8,
+        OnnxInt8Static,
         OpenVinoExport,
         OpenVinoInt8,
         OpenVinoInt4,

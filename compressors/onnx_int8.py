@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from compressors.onnx_export import ONNX, export
+from compressors.onnx_export import ONNX, exported
 from compressors.step import PYTORCH, Step
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
     from models.artifact import Artifact
+
+ONNX_INT8 = "onnx-int8"
 
 
 @dataclass(frozen=True)
@@ -23,25 +25,17 @@ class OnnxInt8(Step):
     name: ClassVar[str] = "onnx-int8"
     family: ClassVar[str] = "quantization"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH, ONNX)
-    produces: ClassVar[str | None] = "onnx-int8"
+    produces: ClassVar[str | None] = ONNX_INT8
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxruntime")
     version: ClassVar[int] = 2
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
-        import logging
-
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         assert source
-        exported, target = source.folder / "model.onnx", workbench.folder / "model.onnx"
-        facts = {}
-        if source.format == PYTORCH:
-            exported = workbench.folder / "fp32.onnx"
-            facts = export(source, workbench.outputs, exported)
-        logging.getLogger().setLevel(logging.ERROR)  # it advises a pre-process that fails on BERT
-        quantize_dynamic(exported, target, weight_type=QuantType.QInt8, per_channel=True)
-        if source.format == PYTORCH:
-            exported.unlink()
+        with exported(source, workbench) as (graph, facts):
+            target = workbench.folder / "model.onnx"
+            quantize_dynamic(graph, target, weight_type=QuantType.QInt8, per_channel=True)
         workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=self.produces, **facts)
+        return workbench.seal(source, format=ONNX_INT8, **facts)

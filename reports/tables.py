@@ -174,7 +174,9 @@ def _wrapped(lines: list[str], indent: str = "", hanging: str = "  ") -> list[st
 def _legend(table: list[Row], info: dict[str, Any]) -> str:
     machine = info.get("machine", {})
     versions = info.get("versions", {})
-    libraries = ", ".join(f"{n} {versions[n]}" for n in ("torch", "onnxruntime") if n in versions)
+    libraries = ", ".join(
+        f"{n} {versions[n]}" for n in ("torch", "onnxruntime", "openvino") if n in versions
+    )
     samples = sorted({row["latency_samples"] for row in table if row["latency_samples"]})
     calls = (
         f"{samples[0]}" if len(samples) == 1 else f"{samples[0]}-{samples[-1]}" if samples else "0"

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.measures import memory
 from benchmarks.measures.measure import Measure, Metrics
-from benchmarks.measures.requests import evaluated
+from benchmarks.measures.requests import VALIDATION, evaluated
 from reports import statistics
 from reports.records import OK, write_atomically
 from tasks import TASKS
@@ -26,6 +26,7 @@ METRICS: Metrics = {
     "quality": ("", False),
     "quality_low": ("", False),
     "quality_high": ("", False),
+    "validation_quality": ("", False),
     "agreement": ("", False),
     "quality_difference": ("", False),
     "quality_difference_low": ("", False),
@@ -54,7 +55,7 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     theirs = session.predictions(reference) if reference else None
     if reference and reference != cell and session.record("accuracy", reference).status != OK:
         theirs = None
-    splits = evaluated(task, session.options.profile.shifted_cap)
+    splits = evaluated(task, session.options.profile)
     with session.account.spend("scoring"):
         metrics = score(task, splits, predictions, theirs)
     _keep_truth(task, splits["test"], predictions.with_name(f"{task.name}.test.json"))
@@ -85,6 +86,9 @@ def score(
         "quality_low": main.low,
         "quality_high": main.high,
     }
+    if VALIDATION in splits:
+        chosen_by = _quality(task, logits[VALIDATION], labels[VALIDATION], 1)
+        metrics["validation_quality"] = chosen_by.value
     shifted = {name: _quality(task, logits[name], labels[name], 1).value for name in task.shifted}
     if shifted:
         metrics["shifted_quality"] = float(np.mean(list(shifted.values())))

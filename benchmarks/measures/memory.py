@@ -65,11 +65,12 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
 
 def _predict(session: Session, cell: Cell, artifact: Artifact, worker: Worker) -> None:
     """Predict the evaluated splits; the same file by the same runtime need not do it twice."""
-    splits = evaluated(TASKS[cell.task], session.options.profile.shifted_cap)
+    splits = evaluated(TASKS[cell.task], session.options.profile)
     texts = {name: [e.text for e in examples] for name, examples in splits.items()}
     requests = session.requests(cell)
-    modules = {module.partition(".")[0] for module in RUNTIMES[artifact.format].modules}
-    versions = {name: v for name, v in machine.versions().items() if name in modules}
+    modules = (module.partition(".")[0] for module in RUNTIMES[artifact.format].modules)
+    names = {machine.DISTRIBUTIONS.get(module, module) for module in modules}
+    versions = {name: v for name, v in machine.versions().items() if name in names}
     identity = [artifact.sha256, versions, cell.device, session.options.threads, texts, requests]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     kept = cache_folder() / "predictions" / f"{key}.npz"

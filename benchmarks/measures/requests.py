@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from benchmarks.profiles import Profile
 from tasks.task import Example, Task
 
 SINGLES = 12
 BATCHES = 1
 BATCH_SIZE = 32
+VALIDATION = "validation"
 
 
 class Requests(NamedTuple):
@@ -30,8 +32,10 @@ def requests_of(texts: list[str]) -> Requests:
     return Requests(single, [texts for texts in batch if texts])
 
 
-def evaluated(task: Task, cap: int | None) -> dict[str, list[Example]]:
-    """Return the splits that are predicted: test, and the first `cap` of each shifted one."""
+def evaluated(task: Task, profile: Profile) -> dict[str, list[Example]]:
+    """Return the splits that are predicted: test, shifted ones, and validation if the profile says so."""
     splits = task.splits()
-    shifted = {name: splits[name][:cap] for name in task.shifted}
-    return {"test": splits["test"], **shifted}
+    chosen = {"test": splits["test"]}
+    if profile.validation and splits.get(VALIDATION):
+        chosen[VALIDATION] = splits[VALIDATION]
+    return chosen | {name: splits[name][: profile.shifted_cap] for name in task.shifted}

@@ -1,0 +1,199 @@
+"""Exports to other runtimes: the same logits, and what the files of each hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from benchmarks.measures import size
+from compressors import openvino_int4
+from compressors.recipe import parse_recipe
+from compressors.step import Unsupported
+from models import MODELS
+from models.artifact import Artifact
+from models.predictors import load_predictor
+from tests.compressors.test_steps import made, predict
+
+pytest.importorskip("openvino")
+
+MATRICES = 4 * 6 + 2
+"""Of the tiny network: six a layer, the pooler's and the classifier's."""
+
+
+def constants(artifact: Artifact) -> Counter[tuple[str, tuple[int, ...]]]:
+    """Count the constants of two axes by element type and shape, as the .xml says they lie in the .bin."""
+    found: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    for layer in ElementTree.parse(artifact.folder / "openvino.xml").getroot().iter("layer"):
+        if layer.attrib["type"] == "Const" and (data := layer.find("data")) is not None:
+            shape = tuple(int(n) for n in data.attrib["shape"].split(",") if n.strip())
+            found[data.attrib["element_type"], shape] += len(shape) == 2 and min(shape) > 1
+    return +found
+
+
+def bits(artifact: Artifact) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for (kind, _), count in constants(artifact).items():
+        counted[kind] += count
+    return counted
+
+
+def one(vocabulary: int = 100, **settings: int) -> dict[str, int]:
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    } | settings
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "xlm-roberta", "electra", "mpnet"])
+def test_only_what_nothing_reads_is_left_out(kind: str) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    from models.exporting import FIRST_TOKEN_LAYERS, LogitsOnly
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **one())
+    network = AutoModelForSequenceClassification.from_config(config).eval()
+    ids = torch.randint(5, 100, (3, 9))
+    mask = torch.ones_like(ids)
+    mask[1, 4:] = 0
+    with torch.inference_mode():
+        whole = network(input_ids=ids, attention_mask=mask).logits
+        exported = LogitsOnly(network)
+        torch.testing.assert_close(exported(ids, mask), whole, atol=1e-5, rtol=0)
+        widths = []
+        layers = network.base_model.encoder.layer
+        layers[-1].register_forward_hook(lambda *call: widths.append(call[-1]))
+        exported(ids, mask)
+    output = widths[0] if isinstance(widths[0], torch.Tensor) else widths[0][0]
+    assert output.shape[1] == (1 if kind in FIRST_TOKEN_LAYERS else 9)
+
+
+@pytest.mark.parametrize(
+    "before", ["", "+prune-heads:0.5", "+svd:8", "+svd-embeddings:8", "+prune-width:0.5"]
+)
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_exports_compute_the_same(runtime: str, before: str) -> None:
+    source, artifact = made(f"finetune{before}"), made(f"finetune{before}+{runtime}")
+    np.testing.assert_allclose(predict(source), predict(artifact), atol=1e-4)
+
+
+def test_texts_of_any_length_are_answered_as_in_a_batch() -> None:
+    predictor = load_predictor(made("finetune+openvino-int8"), "cpu", 2)
+    texts = [" ".join(["film"] * n) for n in (1, 5, 6, 7, 30, 63, 80, 126, 500)]
+    together = predictor.predict(texts, batch_size=len(texts))
+    alone = np.concatenate([predictor.predict([text]) for text in texts])
+    # Padding changes nothing, but int8 rounds near its steps either way.
+    np.testing.assert_allclose(alone, together, atol=0.01)
+    assert sorted(predictor.one_text) == [8, 16, 32, 80, 96, 128]
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_macs_of_the_last_layer_are_those_of_one_token(runtime: str) -> None:
+    whole, exported = (size.measure(made(r))["macs"] for r in ("finetune", f"finetune+{runtime}"))
+    # Queries, attention's output and both maps of the FFN; and the attention itself.
+    spared = 127 * (2 * 48 * 48 + 2 * 48 * 96 + 2 * 128 * 48)
+    assert exported == pytest.approx(whole - spared, rel=1e-3)
+
+
+def test_openvino_stays_in_fp32_on_the_disk() -> None:
+    artifact = made("finetune+openvino")
+    names = [f["name"] for f in artifact.manifest["files"]]
+    assert names == ["openvino.bin", "openvino.xml", "tokenizer.json"]
+    assert bits(artifact).keys() - {"i64", "i32", "boolean"} == {"f32"}
+    found, stored = (size.measure(made(r)) for r in ("finetune+openvino", "finetune"))
+    for name in ("parameters", "nonzero_parameters", "bits_per_parameter"):
+        assert found[name] == pytest.approx(stored[name], rel=2e-3)
+
+
+def test_openvino_int8_stores_weights_and_embeddings_in_8_bits() -> None:
+    artifact = made("finetune+openvino-int8")
+    found = bits(artifact)
+    assert found["i8"] + found["u8"] == MATRICES + 3  # words, positions, types
+    assert found["f32"] == 0
+    assert size.measure(artifact)["bits_per_parameter"] < 9
+    assert size.measure(artifact)["parameters"] == pytest.approx(
+        size.measure(made("finetune"))["parameters"], rel=2e-3
+    )
+    assert np.abs(predict(made("finetune")) - predict(artifact)).max() < 0.05
+
+
+@pytest.mark.parametrize(("before", "width"), [("", 48), ("+svd-embeddings:16", 16)])
+def test_openvino_int4_stores_word_embeddings_in_4_bits(before: str, width: int) -> None:
+    artifact = made(f"finetune{before}+openvino-int4")
+    assert constants(artifact)["i4", (30522, width)] == 1
+    assert bits(artifact)["i4"] == 1
+    assert bits(artifact)["i8"] >= MATRICES
+    bytes_of = lambda a: (a.folder / "openvino.bin").stat().st_size  # noqa: E731
+    halved = bytes_of(made(f"finetune{before}+openvino-int8")) - 30522 * width / 2
+    assert bytes_of(artifact) == pytest.approx(halved, rel=0.15)
+    assert np.abs(predict(made("finetune")) - predict(artifact)).max() < 0.1
+
+
+def test_an_exported_model_is_quantized_the_same() -> None:
+    direct, staged = made("finetune+openvino-int8"), made("finetune+openvino+openvino-int8")
+    np.testing.assert_allclose(predict(direct), predict(staged), atol=1e-5)
+
+
+def test_static_int8_measures_no_activation_at_a_call() -> None:
+    import onnx
+
+    kinds = lambda r: {n.op_type for n in onnx.load(made(r).folder / "model.onnx").graph.node}  # noqa: E731
+    assert "DynamicQuantizeLinear" in kinds("finetune+onnx-int8")
+    assert "DynamicQuantizeLinear" not in kinds("finetune+onnx-int8-static")
+    artifact = made("finetune+onnx-int8-static")
+    found = size.measure(artifact)
+    assert found["bits_per_parameter"] < 12
+    assert found["macs"] == size.measure(made("finetune+onnx-int8"))["macs"]
+    assert np.abs(predict(made("finetune")) - predict(artifact)).max() < 0.05
+
+
+def test_ranges_are_measured_on_training_texts_alone() -> None:
+    from pathlib import Path
+
+    from compressors.sample import calibration
+    from compressors.workbench import Workbench
+    from models.tokenization import load_tokenizer, tokenize
+    from tasks import TASKS
+
+    source = made("finetune")
+    bench = Workbench(TASKS["tiny"], 0, "cpu", 2, Path(), lambda *_: None)
+    read = {tuple(batch["input_ids"][0]) for batch in calibration(bench, source, 0, 50)}
+    tokenizer = load_tokenizer(source.folder, 128)
+    known = {tuple(ids) for ids in tokenize(tokenizer, bench.texts("train"))}
+    assert len(read) > 40
+    assert read <= known
+
+
+def test_a_network_without_tables_has_no_int4_embeddings() -> None:
+    import openvino
+
+    x = openvino.opset13.parameter([-1, 4], name="x")
+    with pytest.raises(ValueError, match="no table of embeddings"):
+        openvino_int4.word_table(openvino.Model([openvino.opset13.relu(x)], [x]))
+
+
+def test_without_the_extra_the_row_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name)
+    )
+    with pytest.raises(Unsupported, match=r"pip install -e '\.\[openvino\]'"):
+        parse_recipe("finetune+openvino-int8").plan(MODELS["minilm-bert"], "cpu")
+
+
+def test_the_logits_of_one_call_outlive_the_next() -> None:
+    predictor = load_predictor(made("finetune+openvino"), "cpu", 2)
+    batches = [predictor.encode([text]) for text in ("good", "a very bad film indeed")]
+    first = predictor.forward(batches[0])
+    kept = first.copy()
+    predictor.forward(batches[1])
+    np.testing.assert_array_equal(first, kept)
