@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import own
+from benchmarks.extensions import OWN
 from models import MODELS
 from models.artifact import Artifact
 from models.store import Store
@@ -183,8 +184,8 @@ def export(run: Run, row: Row, target: Path, store: Store) -> Shipped:
 
 def _origin(run: Run, row: Row, artifact: Artifact) -> Origin:
     """Find out where model and data come from; what is not declared here is unknown."""
-    if (run.folder / own.FILE).exists():
-        own.load(run.folder / own.FILE)
+    if (run.folder / OWN).exists():
+        own.load(run.folder / OWN)
     model, task = MODELS.get(row["model"]), TASKS.get(row["task"])
     build = newest(run.records).get((cell_id(row), "build"))
     return Origin(

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import models.own
 import tasks.own
+from benchmarks.extensions import OWN
 from models import MODELS, NO_MODEL
 from models.model import Model
 from models.own import OwnModelError, is_own
@@ -18,8 +19,6 @@ from tasks import TASKS
 from tasks.labels import LabelError, match
 from tasks.own import OwnData
 from tasks.task import Task, TaskError
-
-FILE = "own.json"
 
 
 class OwnError(ValueError):
@@ -81,8 +80,8 @@ class Own:
         if not self.declarations:
             return None
         text = json.dumps(self.declarations, indent=1, ensure_ascii=False)
-        write_atomically(folder / FILE, text)
-        return folder / FILE
+        write_atomically(folder / OWN, text)
+        return folder / OWN
 
 
 def load(file: Path) -> None:

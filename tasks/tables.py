@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.assets import cache_folder
 from tasks.task import TaskError
 
 LARGEST_BYTES = 1 << 30
@@ -203,7 +204,10 @@ def _saved(folder: Path) -> dict[str, Table]:
 
     written = any((folder / name).exists() for name in ("dataset_dict.json", "state.json"))
     try:
-        loaded = load_from_disk(str(folder)) if written else load_dataset(str(folder))
+        if written:
+            loaded = load_from_disk(str(folder))
+        else:
+            loaded = load_dataset(str(folder), cache_dir=str(cache_folder() / "datasets"))
     except Exception as error:  # datasets raises its own, pyarrow's and the system's
         line = str(error).partition("\n")[0]
         raise DataError(f"{folder}: `datasets` cannot read it ({line})") from None

@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks import own
 from benchmarks.command import main
+from benchmarks.extensions import OWN
 from benchmarks.measures.requests import requests_of
 from tasks import TASKS
 from tests.conftest import Outcome
@@ -74,7 +75,7 @@ def test_an_exported_row_gives_the_measured_logits_without_leanboard(
     assert main(["export", str(own_run.folder), recipe, str(target)]) == 0
     names = {path.name for path in target.iterdir()}
     assert names == files | {"README.md", "tokenizer.json", "tokenizer_config.json"}
-    own.load(own_run.folder / own.FILE)
+    own.load(own_run.folder / OWN)
     texts = requests_of([e.text for e in TASKS["reviews"].splits()["test"]]).single[::3]
     name = f"reviews__my-model__{recipe.replace(':', '-')}__cpu__s0.predictions.npz"
     with np.load(own_run.folder / "samples" / name) as kept:

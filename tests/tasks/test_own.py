@@ -91,6 +91,17 @@ def test_every_format_gives_the_same_task(write: Write, tmp_path: Path) -> None:
         assert task.data_sha256 == plain.data_sha256, path
 
 
+def test_a_folder_of_files_has_the_splits_of_their_names(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write(ROWS[:40], name="data/train.csv")
+    write(ROWS[40:], name="data/test.csv")
+    task, said = declared(str(tmp_path / "data"))
+    assert task.sizes["test"] == 20
+    assert "made by drawing of each class alike: validation of 4; 36 rows stay" in said
+    (tmp_path / "empty").mkdir()
+    assert "`datasets` cannot read it" in refusal(str(tmp_path / "empty"))
+
+
 def test_given_splits_are_kept_and_leaks_are_named(write: Write) -> None:
     test = write(ROWS[:20], name="t.csv")
     other = write([("a text from elsewhere", "good"), ("another one", "bad")], name="o.csv")
