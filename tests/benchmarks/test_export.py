@@ -16,8 +16,10 @@ from benchmarks import own
 from benchmarks.command import main
 from benchmarks.extensions import OWN
 from benchmarks.measures.requests import requests_of
+from models.artifact import seal
 from tasks import TASKS
 from tests.conftest import Outcome
+from tests.reports.made import make_run
 
 ALONE = """
 import importlib.util, json, sys
@@ -82,6 +84,54 @@ def test_an_exported_row_gives_the_measured_logits_without_leanboard(
         expected = kept["request_single"][::3]
     tolerance = 0.05 if "bf16" in recipe else 1e-3
     np.testing.assert_allclose(opened(target, texts), expected, atol=tolerance)
+
+
+def test_a_graph_that_was_measured_is_shipped_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without PyTorch: a run's folder, an artifact in the store, and the graph opened elsewhere."""
+    from benchmarks.export_command import export
+    from models.store import Store
+    from reports.leaderboard import rows
+    from reports.records import read_run
+
+    monkeypatch.setenv("LEANBOARD_CACHE", str(tmp_path))
+    store = Store()
+    artifact = store.build("ab" * 32, counting_graph)
+    run = read_run(make_run(tmp_path / "made", 2))
+    row = rows(run)[0] | {"artifact_sha256": artifact.sha256}
+    export(run, row, tmp_path / "shipped", store)
+    logits = opened(tmp_path / "shipped", ["a b b", "b"])
+    np.testing.assert_array_equal(logits, [[3, 3], [1, 1]])
+
+
+def counting_graph(folder: Path) -> None:
+    """Write an artifact whose logits are the number of tokens, twice."""
+    from onnx import TensorProto, helper
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])]
+    axis = helper.make_tensor("axis", TensorProto.INT64, [1], [1])
+    nodes = [
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["mask", "axis"], ["count"], keepdims=1),
+        helper.make_node("Concat", ["count", "count"], ["logits"], axis=1),
+    ]
+    graph = helper.make_graph(nodes, "counting", inputs, outputs, initializer=[axis])
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "a": 1, "b": 2, "[UNK]": 3}, "[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    facts = {"format": "onnx", "lineage": [], "outputs": 2, "max_tokens": 16, "pad_id": 0}
+    seal(folder, facts | {"labels": ["a", "b"], "data_sha256": "0" * 64})
 
 
 def test_the_card_says_where_it_comes_from_and_what_it_costs(
