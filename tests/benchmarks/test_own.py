@@ -144,3 +144,40 @@ def test_a_model_of_the_hub_is_read_from_its_cache(
     assert (model.name, model.head) == ("someone-tiny", ("positive", "negative"))
     with pytest.raises(OwnModelError, match="the hub gives no model of that name"):
         own_model("someone/else")
+
+
+def test_another_process_declares_the_same(reviews: Path, tmp_path: Path) -> None:
+    """What a worker does first: no code of the user, nothing guessed a second time."""
+    from safetensors.numpy import save_file
+
+    from benchmarks.own import Own
+    from models import MODELS
+    from tasks import TASKS
+    from tasks.own import OwnData
+
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    save_file({"classifier.weight": np.zeros((2, 4), np.float32)}, folder / "model.safetensors")
+    (folder / "tokenizer.json").write_text("{}")
+    config = {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
+    config |= {"num_hidden_layers": 2, "hidden_size": 4, "num_attention_heads": 2}
+    config |= {"intermediate_size": 8, "id2label": {"0": "NEGATIVE", "1": "POSITIVE"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    own = Own.declare([str(folder), "minilm-bert"], [], OwnData(str(reviews)))
+    assert (own.models, own.tasks) == (("mine", "minilm-bert"), ("reviews",))
+    file = own.write(tmp_path)
+    code = (
+        "import sys, json; from benchmarks.extensions import load; load([sys.argv[1]]);"
+        "from models import MODELS; from tasks import TASKS; m, t = MODELS['mine'], TASKS['reviews'];"
+        "t.splits(); print(json.dumps([m.revision, m.head, m.shape.layers, t.labels, t.sizes]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    model, task = MODELS.pop("mine"), TASKS.pop("reviews")
+    expected = [model.revision, ["NEGATIVE", "POSITIVE"], 2, ["negative", "positive"], task.sizes]
+    assert json.loads(done.stdout) == expected

@@ -37,7 +37,10 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "electra": {"embedding_size": 32},
     "albert": {"embedding_size": 32},
     "deberta-v2": {},
-    "modernbert": {"attn_implementation": "eager", "cls_token_id": 101, "sep_token_id": 102},
+    "modernbert": {
+        **dict.fromkeys(("bos_token_id", "cls_token_id"), 101),
+        **dict.fromkeys(("eos_token_id", "sep_token_id"), 102),
+    },
 }
 TEXTS = ["a wonderful film", "dull, and far too long for what it has to say", "so so"]
 
