@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from benchmarks import extensions, machine
 from benchmarks.devices import present
 from benchmarks.matrix import SelectionError, one_of
+from benchmarks.own import Own
 from benchmarks.profiles import PROFILES, Profile
 from reports.baselines import BaselineError, read_all
 from reports.records import RecordError, find_run, read_run
@@ -34,6 +35,7 @@ class Options:
     fail_on: tuple[str, ...]
     baseline: tuple[str, ...]
     """The cells of the baseline, where there is one."""
+    own: Own = field(default_factory=Own)
 
     @classmethod
     def check(
