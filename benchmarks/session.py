@@ -181,6 +181,7 @@ class Session:
             self.yardstick = Worker(
                 "benchmarks.workers:Function",
                 {"target": "benchmarks.machine:matmul_gflops"},
+                start="spawn",  # it needs numpy alone: a resumed run may need no other worker
                 log=self.folder / "logs" / "machine.log",
             )
         with awake(self.yardstick):
