@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import extensions
+from benchmarks import export_command, extensions, merge_command, pick_command
 from benchmarks.catalogue import LISTS
+from benchmarks.export_command import ExportError
 from benchmarks.extensions import ExtensionError
+from models.artifact import ArtifactError
 from reports import baselines, dashboards, night
 from reports.baselines import BaselineError
 from reports.comparison import against, between
 from reports.facts import RunFacts, facts_of
 from reports.history import history
+from reports.pick import BoundError
 from reports.records import RecordError, find_run, read_run
 from reports.tables import write_reports
 from reports.verdicts import FAIL_ON, VERDICTS, Comparison
@@ -58,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     exported.add_argument("run", metavar="RUN")
     for shown in (report, promoted, past, exported):
         shown.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
+    pick_command.add(commands, OUTPUT)
+    export_command.add(commands, OUTPUT)
+    merge_command.add(commands, OUTPUT)
     return parser
 
 
@@ -100,13 +106,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        the exit status: 0; of `compare` 1 if something got worse; 2 if what was asked for is not
-        there or cannot be compared.
+        the exit status: 0; of `compare` 1 if something got worse; what another command itself says;
+        2 if what was asked for is not there or cannot be compared.
     """
     given = _parser().parse_args(arguments)
     try:
-        return COMMANDS[given.command](given)
-    except (ExtensionError, RecordError, BaselineError) as error:
+        return given.call(given) if "call" in given else COMMANDS[given.command](given)
+    except (
+        ArtifactError,
+        BaselineError,
+        BoundError,
+        ExportError,
+        ExtensionError,
+        RecordError,
+    ) as error:
         print(f"leanboard: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+OWN = "own.json"
+"""What a user brought without code, as a run has declared it."""
+
 
 class ExtensionError(ValueError):
     """An extension file is missing or raises; the message names it."""
@@ -22,10 +25,17 @@ def module_name(file: Path) -> str:
 def load(files: Sequence[str | Path]) -> None:
     """Execute each file once in this process; workers do the same before they start.
 
+    What a user brought without code (`OWN`) is declared likewise.
+
     Raises:
         ExtensionError: a file is not there, or raises.
     """
     for file in map(Path, files):
+        if file.name == OWN:
+            from benchmarks import own  # only then: its memory would be counted in every worker
+
+            own.load(file)
+            continue
         name = module_name(file)
         if name in sys.modules:
             continue

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 from benchmarks.devices import DEVICES, present
-from benchmarks.profiles import PROFILES, REFERENCE, Profile
+from benchmarks.profiles import AS_IS, PROFILES, REFERENCE, Profile
+from compressors.as_is import AsIs
+from compressors.finetune import Finetune
 from compressors.recipe import Recipe, RecipeError, parse_recipe
 from models import MODELS, NO_MODEL
 from tasks import TASKS
@@ -36,7 +38,7 @@ class Cell:
     @property
     def reference(self) -> Cell | None:
         """The cell that its ratios are against; None for the controls without a model."""
-        return None if self.model == NO_MODEL else replace(self, recipe=REFERENCE)
+        return None if self.model == NO_MODEL else replace(self, recipe=reference_of(self.model))
 
     def to_json(self) -> dict[str, str | int]:
         return asdict(self)
@@ -54,6 +56,23 @@ class Selection:
     seeds: tuple[int, ...] = ()
     ablate: bool = False
     """Add each recipe without each of its steps: what a step buys is measured, not subtracted."""
+
+
+def reference_of(model: str) -> str:
+    """Return the recipe that a model's ratios are against: a fine-tuned one is not trained again."""
+    return AS_IS if model in MODELS and MODELS[model].head is not None else REFERENCE
+
+
+def control_of(cell: Cell, control: str | None) -> str | None:
+    """Return the recipe of a runtime's own fp32, as the cell's model starts it."""
+    return control and str(_started(parsed(control), cell.model))
+
+
+def _started(recipe: Recipe, model: str) -> Recipe:
+    """Put `as-is` in the place of a leading `finetune` of a model that is fine-tuned already."""
+    if reference_of(model) == AS_IS and isinstance(recipe.steps[0], Finetune):
+        return Recipe((AsIs(), *recipe.steps[1:]))
+    return recipe
 
 
 def one_of(kind: str, name: str, known: Iterable[str]) -> str:
@@ -93,7 +112,13 @@ def select(selection: Selection) -> list[Cell]:
         for model in models
     }
     cells = {
-        Cell(task, model if recipe.needs_model else NO_MODEL, str(recipe), device, seed): None
+        Cell(
+            task,
+            model if recipe.needs_model else NO_MODEL,
+            str(_started(recipe, model)),
+            device,
+            seed,
+        ): None
         for device in devices
         for seed in selection.seeds or profile.seeds
         for task in tasks
@@ -133,5 +158,6 @@ def _recipes(selection: Selection, usual: Sequence[str]) -> list[Recipe]:
     except RecipeError as error:
         raise SelectionError(str(error)) from error
     return sorted(
-        recipes.values(), key=lambda recipe: (recipe.needs_model, str(recipe) != REFERENCE)
+        recipes.values(),
+        key=lambda recipe: (recipe.needs_model, str(recipe) not in (REFERENCE, AS_IS)),
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from benchmarks import extensions, machine
 from benchmarks.devices import present
 from benchmarks.matrix import SelectionError, one_of
+from benchmarks.own import Own
 from benchmarks.profiles import PROFILES, Profile
 from reports.baselines import BaselineError, read_all
 from reports.records import RecordError, find_run, read_run
@@ -34,6 +35,7 @@ class Options:
     fail_on: tuple[str, ...]
     baseline: tuple[str, ...]
     """The cells of the baseline, where there is one."""
+    own: Own = field(default_factory=Own)
 
     @classmethod
     def check(
@@ -82,22 +84,6 @@ class Options:
         )
 
 
-def _verdicts(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    return tuple(one_of("verdict", name, VERDICTS) for name in names)
-
-
-def _baseline(folder: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
-        raise SelectionError(
-            f"--against {folder}: no such folder; `leanboard promote RUN --to {folder}` makes one"
-        )
-    try:
-        return tuple(read_all(folder, machine.describe(), set(present())).cells)
-    except BaselineError as error:
-        raise SelectionError(f"--against: {error}") from error
-
-
 def _check_same(folder: Path, now: dict[str, object]) -> None:
     """Refuse to go on with a run under other settings: a row has one.
 
@@ -117,6 +103,22 @@ def _check_same(folder: Path, now: dict[str, object]) -> None:
             raise SelectionError(
                 f"--resume: {folder.name} was made with {name} {then}, this would be {value}"
             )
+
+
+def _verdicts(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return tuple(one_of("verdict", name, VERDICTS) for name in names)
+
+
+def _baseline(folder: Path) -> tuple[str, ...]:
+    if not folder.is_dir():
+        raise SelectionError(
+            f"--against {folder}: no such folder; `leanboard promote RUN --to {folder}` makes one"
+        )
+    try:
+        return tuple(read_all(folder, machine.describe(), set(present())).cells)
+    except BaselineError as error:
+        raise SelectionError(f"--against: {error}") from error
 
 
 def _folder(output: Path, resume: bool) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from benchmarks.matrix import Cell, Selection, SelectionError, select
 from benchmarks.measures import MEASURES
 from benchmarks.options import Options
+from benchmarks.own import Own, OwnError
 from benchmarks.profiles import PROFILES
 from benchmarks.session import Session
 from reports.verdicts import FAIL_ON, VERDICTS
+from tasks.own import OwnData
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 CELLS = pytest.StashKey[list[Cell]]()
@@ -39,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--profile", default="quick", metavar="NAME", help=f"one of {', '.join(PROFILES)}"
     )
     names("--task", "tasks")
-    names("--model", "models")
+    names("--model", "models: names, folders of `save_pretrained`, hub ids")
     names("--recipe", "recipes, matched exactly (-k matches loosely)")
     names("--device", "devices")
     names("--seed", "seeds")
@@ -48,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="add each recipe without each of its steps: what every step buys",
     )
+    _add_own(group)
     group.addoption("--threads", type=int, default=None, help="threads of every runtime")
     group.addoption(
         "--output", type=Path, default=Path("reports/output"), help="folder of the runs"
@@ -89,6 +93,64 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _add_own(group: pytest.OptionGroup) -> None:
+    """The options of a user's own data."""
+    own = "of --data"
+    group.addoption("--data", metavar="FILE", help="CSV, TSV, JSON lines, Parquet, folder, hub id")
+    group.addoption(
+        "--text-column", action="append", default=[], metavar="NAME", help=f"{own}; two for pairs"
+    )
+    group.addoption("--label-column", metavar="NAME", help=own)
+    group.addoption("--test-data", metavar="FILE", help="labelled rows for the test split")
+    group.addoption(
+        "--shifted",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="labelled rows of another domain; repeatable",
+    )
+    group.addoption("--kind", choices=["classification", "regression"], help=f"{own}; inferred")
+    group.addoption("--max-tokens", type=int, metavar="N", help=f"where the texts {own} are cut")
+
+
+def _own_data(option: Any) -> OwnData | None:
+    others = {
+        "--text-column": option.text_column,
+        "--label-column": option.label_column,
+        "--test-data": option.test_data,
+        "--shifted": option.shifted,
+        "--kind": option.kind,
+        "--max-tokens": option.max_tokens,
+    }
+    if option.data is None:
+        if given := [name for name, value in others.items() if value]:
+            raise SelectionError(f"{given[0]} says something of --data, which is not given")
+        return None
+    if wrong := [text for text in option.shifted if not text.partition("=")[2]]:
+        raise SelectionError(f"--shifted {wrong[0]}: NAME=FILE is needed")
+    if len(option.text_column) > 2:
+        raise SelectionError("--text-column: one, or two for pairs of sentences")
+    if option.max_tokens is not None and not 8 <= option.max_tokens <= 8192:
+        raise SelectionError(f"--max-tokens {option.max_tokens}: 8 to 8192 are possible")
+    return OwnData(
+        data=_absolute(option.data),
+        text_columns=tuple(option.text_column),
+        label_column=option.label_column,
+        test_data=option.test_data and _absolute(option.test_data),
+        shifted=tuple(
+            (name, _absolute(file)) for name, _, file in (t.partition("=") for t in option.shifted)
+        ),
+        kind=option.kind,
+        max_tokens=option.max_tokens,
+    )
+
+
+def _absolute(source: str) -> str:
+    """Return a path that workers find too; a hub id stays."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() else source
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
@@ -109,18 +171,20 @@ def pytest_configure(config: pytest.Config) -> None:
             partial=option.partial,
             fail_on=option.fail_on,
         )
+        own = Own.declare(_models(option.model), _split(option.task), _own_data(option))
+        options = replace(options, own=own)
         cells = select(
             Selection(
                 profile=option.profile,
-                tasks=_split(option.task),
-                models=_split(option.model),
+                tasks=own.tasks,
+                models=own.models,
                 recipes=_split(option.recipe),
                 devices=_split(option.device),
                 seeds=_seeds(option.seed),
                 ablate=option.ablate,
             )
         )
-    except SelectionError as error:
+    except (SelectionError, OwnError) as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[OPTIONS] = options
     config.stash[CELLS] = cells
@@ -130,6 +194,12 @@ def _codspeed_is_on(config: pytest.Config) -> bool:
     if not config.pluginmanager.hasplugin("codspeed"):
         return False
     return bool(getattr(config.option, "codspeed", False)) or "CODSPEED_ENV" in os.environ
+
+
+def _models(values: list[str]) -> tuple[str, ...]:
+    """Return names, and folders whole, whatever is in their paths."""
+    names = [(v,) if Path(v).expanduser().is_dir() else _split([v]) for v in values]
+    return tuple(name for group in names for name in group)
 
 
 def _split(values: list[str]) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
 """The recipe that every ratio is against: eager PyTorch in fp32."""
+AS_IS = "as-is"
+"""The reference of a model that is fine-tuned already."""
 
 EVERY_MODEL = (
     REFERENCE,
@@ -21,6 +23,16 @@ EVERY_MODEL = (
 )
 FIRST_SET = (*EVERY_MODEL, "student:3", "finetune+prune-ffn:0.5+finetune")
 """At least one recipe of each family, and what distillation is compared with."""
+
+POST_TRAINING = (
+    REFERENCE,
+    "finetune+bf16",
+    "finetune+int8",
+    "finetune+onnx",
+    "finetune+onnx-int8",
+    "finetune+trim-vocab+onnx-int8",
+)
+"""What needs no training once there is a fine-tuned model."""
 
 METHODS = (
     "finetune:0",
@@ -101,6 +113,13 @@ PROFILES: dict[str, Profile] = {
         pairs=5,
         rounds=1,
         shifted_cap=200,
+    ),
+    "post-training": Profile(
+        tasks=("movies",),
+        models=("minilm-bert",),
+        recipes=(*CONTROLS, *POST_TRAINING),
+        rounds=1,
+        shifted_cap=300,
     ),
     "full": Profile(
         tasks=("movies", "valence", "bbc"),

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from benchmarks import gate, machine
 from benchmarks.account import Account
 from benchmarks.devices import DEVICES
-from benchmarks.matrix import Cell, parsed
+from benchmarks.matrix import Cell, control_of, parsed
 from benchmarks.measures import MEASURES
 from benchmarks.measures.latency import References, awake
 from benchmarks.measures.measure import Metrics, NotMeasured
@@ -94,6 +94,9 @@ class Session:
             self.before = run.info
         self.progress = Progress(len(self.planned))
         self.show(f"leanboard: {len(self.planned)} cells, records in {self.folder}")
+        self.extensions = self._extensions()
+        for note in self.options.own.notes:
+            self.show(f"leanboard: {note}")
         self._fetch_assets()
         self._describe()
 
@@ -198,7 +201,7 @@ class Session:
             given | arguments,
             start="spawn" if spawn else "fork",
             log=self._log(cell, what),
-            extensions=self.options.extensions,
+            extensions=self.extensions,
             timeout=self.options.timeout,
         )
 
@@ -303,7 +306,7 @@ class Session:
                     "compressors.building:build",
                     cell.to_json() | {"threads": self.options.threads},
                     log=self._log(cell, BUILD),
-                    extensions=self.options.extensions,
+                    extensions=self.extensions,
                     timeout=self.options.timeout,
                     progress=progress,
                 )
@@ -324,12 +327,17 @@ class Session:
         facts = {
             "families": list(parsed(cell.recipe).families),
             "runtime": runtime.name,
-            "runtime_control": runtime.control,
+            "runtime_control": control_of(cell, runtime.control),
             "format": artifact.format,
             "threads": self.options.threads,
             "lineage": artifact.lineage,
         }
         self.append(cell, BUILD, OK, artifact=artifact, metrics=metrics, facts=facts)
+
+    def _extensions(self) -> tuple[str, ...]:
+        """Return the files that every worker loads first."""
+        own = self.options.own.write(self.folder)
+        return (*self.options.extensions, *([str(own)] if own else []))
 
     def _assets(self) -> list[Asset]:
         """Return the assets that the cells need."""
@@ -372,12 +380,13 @@ class Session:
             "threads": self.options.threads,
             "machine": machine.describe() | {"matmul_gflops": self.gflops()},
             "versions": machine.versions(),
+            "notes": list(self.options.own.notes),
+            "planned": self.before.get("planned", {})
+            | {cell.id: measures for cell, measures in self.planned.items()},
             "assets": {
                 asset.name: " ".join(part.sha256[:12] for part in asset.distributions)
                 for asset in self._assets()
             },
-            "planned": self.before.get("planned", {})
-            | {cell.id: measures for cell, measures in self.planned.items()},
         }
         self._write_info()
 
@@ -402,9 +411,9 @@ class Session:
         self.references.close()
         if self.yardstick:
             self.yardstick.close()
-        self.open.release()
         self.info["account"] = self.account.to_json()
         self._write_info()
+        self.open.release()
 
     def summary(self) -> str:
         """Write the reports and return what the terminal shows."""

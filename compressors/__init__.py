@@ -1,5 +1,6 @@
 """Every compression method, one a file; recipes chain them, and the store keeps what they make."""
 
+from compressors.as_is import AsIs
 from compressors.bf16 import Bf16
 from compressors.compile import Compile
 from compressors.distill import Distill
@@ -48,6 +49,7 @@ STEPS: dict[str, type[Step]] = {
     step.name: step
     for step in (
         Finetune,
+        AsIs,
         Distill,
         DistillLong,
         DistillLogits,

@@ -47,7 +47,11 @@ def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device
     A key depends on everything that makes the bytes: the model's pinned revision, the data, the
     seed, the device, and each step's parameters, code version and libraries. Nothing else.
     """
-    key = _hash(base_key(model) if model else NOTHING, task.name, task.data_hash(), seed, device)
+    # A head that is fine-tuned already is matched with the labels by their names.
+    names = list(task.labels) if model and model.head is not None else []
+    key = _hash(
+        base_key(model) if model else NOTHING, task.name, task.data_hash(), seed, device, *names
+    )
     keys = []
     for step in recipe.steps:
         key = _hash(key, _fingerprint(step))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PYTORCH, Plan, Step, Unsupported, headline
 from compressors.teaching import TEXTS, logit_error, teach, width_map, write_student
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     from compressors.heal import Heal
@@ -26,6 +28,7 @@ class FewerLayers(Step):
     family: ClassVar[str] = "distillation"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     produces: ClassVar[str | None] = PYTORCH
+    architectures: ClassVar[Collection[str] | None] = LAYERS
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
 
     layers: int = headline(3, low=1, high=48)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.distill import FewerLayers
 from compressors.live_teacher import live_teacher
 from compressors.teaching import logit_error, teach
+from models.attention import QUERY_KEY_VALUE
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -26,6 +28,7 @@ class DistillRelations(FewerLayers):
     """
 
     name: ClassVar[str] = "distill-relations"
+    architectures: ClassVar[Collection[str] | None] = QUERY_KEY_VALUE
 
     relation_weight: float = 1.0
     relation_heads: int = 12

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from compressors.distill import fewer_layers
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, headline
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -24,6 +26,7 @@ class DropLayers(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    architectures: ClassVar[Collection[str] | None] = LAYERS
 
     layers: int = headline(3, low=1, high=48)
 

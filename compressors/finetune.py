@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, Unsupported, headline
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -38,6 +39,8 @@ class Finetune(Step):
     def plan(self, before: Plan, device: str) -> Plan:
         if before.shape and self.layers is not None and self.layers > before.shape.layers:
             raise Unsupported(f"{self}: the model has {before.shape.layers} layers")
+        if self.layers is not None:
+            self.refuse_unknown(before, LAYERS)
         return super().plan(before, device)
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:

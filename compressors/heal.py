@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from compressors.distill import teach_states
 from compressors.step import PYTORCH, Plan, Step, Unsupported, headline
 from compressors.teaching import write_student
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -26,6 +28,7 @@ class Heal(Step):
     family: ClassVar[str] = "distillation"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     produces: ClassVar[str | None] = PYTORCH
+    architectures: ClassVar[Collection[str] | None] = LAYERS
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
 
     epochs: int = headline(1, low=1, high=50)

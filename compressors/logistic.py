@@ -39,7 +39,9 @@ class Logistic(Step):
         assert source
         features = load_file(source.folder / TRAIN_FEATURES)["features"]  # [n, hidden]
         scale = features.std(axis=0) + 1e-6
-        coef, intercept = linear_head.fit(features / scale, workbench.labels(), workbench.task.kind)
+        coef, intercept = linear_head.fit(
+            features / scale, workbench.labels(), workbench.task.kind, workbench.outputs
+        )
         coef, intercept = through_projection(source.folder, coef / scale, intercept)
         if source.format == STATIC_FEATURES:
             table = static_table.load(source.folder)["embeddings"] @ coef.T  # [vocabulary, outputs]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from compressors.prune_wanda import input_norms
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, Unsupported
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -27,6 +29,7 @@ class Prune2of4(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    architectures: ClassVar[Collection[str] | None] = LAYERS
     devices: ClassVar[tuple[str, ...]] = ("cuda",)
 
     texts: int = 256

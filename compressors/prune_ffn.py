@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, Unsupported, headline
+from models.networks import FFN
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -24,6 +26,7 @@ class PruneFfn(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    architectures: ClassVar[Collection[str] | None] = FFN
 
     sparsity: float = headline(0.5, low=0.05, high=0.95)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PYTORCH, Plan, Step, Unsupported, headline
+from models.networks import ATTENTION
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,7 @@ class PruneHeads(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     produces: ClassVar[str | None] = None
+    architectures: ClassVar[Collection[str] | None] = ATTENTION
 
     sparsity: float = headline(0.5, low=0.05, high=0.95)
     examples: int = 1024

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from compressors.step import PRETRAINED, PYTORCH, Step, headline
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -26,6 +28,7 @@ class PruneMagnitude(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    architectures: ClassVar[Collection[str] | None] = LAYERS
 
     sparsity: float = headline(0.5, low=0.05, high=0.99)
 

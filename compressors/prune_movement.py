@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.finetune import name_labels
 from compressors.step import PRETRAINED, PYTORCH, Step, headline
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +35,7 @@ class PruneMovement(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = PYTORCH
+    architectures: ClassVar[Collection[str] | None] = LAYERS
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
 
     sparsity: float = headline(0.7, low=0.05, high=0.99)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PRETRAINED, PYTORCH, Step, headline
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +29,7 @@ class PruneWanda(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    architectures: ClassVar[Collection[str] | None] = LAYERS
 
     sparsity: float = headline(0.5, low=0.05, high=0.99)
     texts: int = 256

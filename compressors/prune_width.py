@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, Unsupported, headline
+from models.networks import ATTENTION
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -26,6 +28,7 @@ class PruneWidth(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    architectures: ClassVar[Collection[str] | None] = ATTENTION
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "torch-pruning")
     extras: ClassVar[dict[str, str]] = {"torch_pruning": "pruning"}
 

@@ -47,13 +47,18 @@ class Recipe:
         Raises:
             Unsupported: a step cannot do it; the message says which and why.
         """
-        plan = Plan(PRETRAINED, model.shape) if model else Plan(NOTHING)
+        plan = _start(model) if model else Plan(NOTHING)
         for step in self.steps:
             plan = step.plan(plan, device)
         runtime = RUNTIMES[plan.format]
         if device not in runtime.devices:
             raise Unsupported(f"{runtime.name} runs {plan.format} on {', '.join(runtime.devices)}")
         return plan
+
+
+def _start(model: Model) -> Plan:
+    has_head = model.head is not None
+    return Plan(PRETRAINED, model.shape, architecture=model.architecture, has_head=has_head)
 
 
 def parse_recipe(text: str) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -33,6 +33,10 @@ class Plan:
     shape: Shape | None = None
     teacher: Shape | None = None
     """Of the fine-tuned network that the steps after it learn from, if there is one."""
+    architecture: str | None = None
+    """The `model_type` of a user's own model; None for a built-in one, which every step knows."""
+    has_head: bool = False
+    """The model brings a head that is fine-tuned already."""
 
 
 def headline(default: Any, low: float, high: float) -> Any:
@@ -65,6 +69,8 @@ class Step:
     """Distributions whose versions change the result."""
     extras: ClassVar[dict[str, str]] = {}
     """Modules that a bare install lacks, each with the extra that brings it."""
+    architectures: ClassVar[Collection[str] | None] = None
+    """Those whose layers it finds; None: it needs to find none."""
     version: ClassVar[int] = 1
 
     def plan(self, before: Plan, device: str) -> Plan:
@@ -80,8 +86,21 @@ class Step:
         for module, extra in self.extras.items():
             if importlib.util.find_spec(module) is None:
                 raise Unsupported(f"pip install -e '.[{extra}]'")
+        if self.architectures is not None:
+            self.refuse_unknown(before, self.architectures)
         teacher = before.teacher or (before.shape if self.teaches else None)
         return replace(before, format=self.format_after(before.format), teacher=teacher)
+
+    def refuse_unknown(self, before: Plan, known: Collection[str]) -> None:
+        """Refuse an architecture whose layers nobody has named.
+
+        Raises:
+            Unsupported: it is not among `known`.
+        """
+        if before.architecture is not None and before.architecture not in known:
+            raise Unsupported(
+                f"{self} knows the layers of {', '.join(known)}, not of {before.architecture}"
+            )
 
     def format_after(self, before: str) -> str:
         """Return the format that it makes of an artifact of format `before`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from compressors.distill import fewer_layers, keep_layers
 from compressors.finetune import name_labels
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, headline
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -25,6 +27,7 @@ class Student(Step):
     family: ClassVar[str] = "control"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED,)
     produces: ClassVar[str | None] = PYTORCH
+    architectures: ClassVar[Collection[str] | None] = LAYERS
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
 
     layers: int = headline(3, low=1, high=48)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, Unsupported, headline
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,7 @@ class Svd(Step):
     family: ClassVar[str] = "factorization"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    architectures: ClassVar[Collection[str] | None] = LAYERS
 
     rank: int = headline(128, low=1, high=4096)
     activation_aware: bool = True

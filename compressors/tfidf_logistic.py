@@ -34,7 +34,9 @@ class TfidfLogistic(Step):
         settings = SETTINGS | {"ngram_range": tuple(SETTINGS["ngram_range"])}
         vectorizer = TfidfVectorizer(**settings, dtype=np.float32)
         counts = vectorizer.fit_transform(workbench.texts("train"))  # [n, words], sparse
-        coef, intercept = linear_head.fit(counts, workbench.labels(), workbench.task.kind)
+        coef, intercept = linear_head.fit(
+            counts, workbench.labels(), workbench.task.kind, workbench.outputs
+        )
         linear_head.save(workbench.folder, coef, intercept)
         stored = {
             "settings": SETTINGS,

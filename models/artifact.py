@@ -138,12 +138,16 @@ def read_manifest(folder: Path) -> Artifact:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         schema = manifest["schema"]
         entries = [(f["name"], f["bytes"], f["sha256"], f["needed"]) for f in manifest["files"]]
-        described = manifest["format"], manifest["sha256"], manifest["lineage"], entries
+        texts = [manifest["format"], manifest["sha256"], *(e[0] for e in entries)]
+        texts += [e[2] for e in entries]
+        if not all(isinstance(text, str) and "\x00" not in text for text in texts):
+            raise TypeError("a name or a hash is no text")
+        if not isinstance(manifest["lineage"], list) or not isinstance(schema, int):
+            raise TypeError("lineage or schema")
     except FileNotFoundError:
         raise ArtifactError(f"{folder} is no artifact: it has no {MANIFEST}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"artifact {folder}: {MANIFEST} is damaged ({error!r})") from None
-    assert described
     if schema > SCHEMA:
         raise ArtifactError(
             f"artifact {folder} has schema {schema}, newer than {SCHEMA}: upgrade Leanboard"

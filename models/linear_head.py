@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 
 HEAD = "head.safetensors"
+NEVER = -1e4
+"""The logit of a class that no text was seen of."""
 
 
-def fit(features: Any, targets: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def fit(
+    features: Any, targets: np.ndarray, kind: str, outputs: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
     """Fit logistic regression (classification) or ridge (regression) with scikit-learn.
 
     Args:
         features: [n, dim], dense or sparse.
         targets: [n] class indices or values.
+        outputs: number of classes; one that no target has gets logits that never win.
 
     Returns:
         coef float32 [outputs, dim] and intercept float32 [outputs]; a binary classifier gets two
@@ -28,9 +33,12 @@ def fit(features: Any, targets: np.ndarray, kind: str) -> tuple[np.ndarray, np.n
         coef, intercept = ridge.coef_[None], np.atleast_1d(ridge.intercept_)
     else:
         logistic = LogisticRegression(C=1.0, max_iter=1000, random_state=0).fit(features, targets)
-        coef, intercept = logistic.coef_, logistic.intercept_
-        if len(coef) == 1:
-            coef, intercept = np.vstack([0 * coef, coef]), np.append(0, intercept)
+        found, found_intercept = logistic.coef_, logistic.intercept_
+        if len(found) == 1:
+            found, found_intercept = np.vstack([0 * found, found]), np.append(0, found_intercept)
+        coef = np.zeros((outputs, found.shape[1]))
+        intercept = np.full(outputs, NEVER)
+        coef[logistic.classes_], intercept[logistic.classes_] = found, found_intercept
     return coef.astype(np.float32), intercept.astype(np.float32)
 
 

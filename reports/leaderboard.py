@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from reports.records import FAILED, OK, Record, Run, cell_id, newest
+from reports.records import FAILED, OK, Record, RecordError, Run, cell_id, newest
 
 Row = dict[str, Any]
 
@@ -55,10 +55,15 @@ ROW_FIELDS = [
 ]
 """The public names, in order."""
 
-REFERENCE = "finetune"
+REFERENCES = ("finetune", "as-is")
+"""The recipes that ratios are against; a model has one of them."""
 NO_MODEL = "none"
 WITHIN = 0.99
 """A row is worth shipping if it keeps this share of the uncompressed model's quality."""
+MEASURED = ROW_FIELDS[ROW_FIELDS.index("quality_metric") :]
+"""What a row has of the records' metrics."""
+FACTS = ("families", "runtime", "runtime_control", "threads")
+"""What a row has of the records' facts."""
 _SEVERITY = (OK, "skipped", "unsupported", "timeout", FAILED)
 
 
@@ -89,8 +94,8 @@ def _row(cell: str, records: dict[str, Record], planned: list[str]) -> Row:
     row: Row = dict(any_record.cell)
     hashes = {r.artifact_sha256 for r in records.values() if r.artifact_sha256}
     for record in records.values():
-        row |= {name: metric.value for name, metric in record.metrics.items()}
-        row |= record.facts
+        row |= {n: m.value for n, m in record.metrics.items() if _has_its_kind(record, n)}
+        row |= {name: record.facts[name] for name in FACTS if name in record.facts}
     worst = max(records.values(), key=lambda record: _SEVERITY.index(record.status))
     row["status"], row["reason"] = worst.status, worst.reason
     row["artifact_sha256"] = min(hashes, default=None)
@@ -101,6 +106,20 @@ def _row(cell: str, records: dict[str, Record], planned: list[str]) -> Row:
         row["status"], row["reason"] = FAILED, f"not measured: {', '.join(missing)}"
     row["families"] = " ".join(row.get("families") or [])
     return row
+
+
+def _has_its_kind(record: Record, name: str) -> bool:
+    """Say whether a row has this metric.
+
+    Raises:
+        RecordError: a text where the row has a figure, or the other way round.
+    """
+    value = record.metrics[name].value
+    if name not in MEASURED:
+        return False
+    if value is not None and isinstance(value, str) != (name == "quality_metric"):
+        raise RecordError(f"{record.cell_id}: {name} cannot be {value!r:.40}")
+    return True
 
 
 def _unmeasured(cell: str) -> Row:
@@ -117,7 +136,8 @@ def _ratio(above: Any, below: Any) -> float | None:
 
 def _add_ratios(row: Row, by_recipe: dict[tuple[Any, ...], Row]) -> None:
     """Add what is relative to the reference and to the same runtime's fp32; larger is better."""
-    reference = by_recipe.get((*_group(row), REFERENCE))
+    found = [by_recipe.get((*_group(row), recipe)) for recipe in REFERENCES]
+    reference = next(filter(None, found), None)
     if reference is None or row["model"] == NO_MODEL:
         return
     if (reference.get("quality") or 0) > 0:
@@ -160,7 +180,7 @@ def answer(table: list[Row]) -> list[str]:
     several = len({row["seed"] for row in table}) > 1
     sentences = []
     for (task, model, device, seed), group in groups.items():
-        if model != NO_MODEL and any(row["recipe"] == REFERENCE for row in group):
+        if model != NO_MODEL and any(row["recipe"] in REFERENCES for row in group):
             where = f"{task}, {model} on {device}" + (f", seed {seed}" if several else "")
             sentences += _answer_for(where, group)
     return sentences
@@ -171,7 +191,7 @@ def _answer_for(where: str, group: list[Row]) -> list[str]:
         row
         for row in group
         if row["status"] == OK
-        and row["recipe"] != REFERENCE
+        and row["recipe"] not in REFERENCES
         and (row["quality_retained"] or 0) >= WITHIN
     ]
     if not good:

@@ -6,12 +6,14 @@ import errno
 import json
 import math
 import os
+import sys
 import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+CELL = ("task", "model", "recipe", "device")
 RECORDS = "records.jsonl"
 RUN = "run.json"
 OK, UNSUPPORTED, SKIPPED, FAILED, TIMEOUT = "ok", "unsupported", "skipped", "failed", "timeout"
@@ -74,11 +76,49 @@ class Record:
                     f"schema {data['schema']} is newer than {SCHEMA}: upgrade Leanboard"
                 )
             metrics = {name: Metric(**metric) for name, metric in data.pop("metrics").items()}
-            return cls(**data, metrics=metrics)
+            record = cls(**data, metrics=metrics)
+            if wrong := _wrong(record):
+                raise RecordError(f"no record: {wrong}")
+            return record
         except json.JSONDecodeError as error:
             raise CutLine(str(error)) from None
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RecordError(f"no record ({type(error).__name__}: {error})") from None
+
+
+def _is_number(value: Any) -> bool:
+    """Say whether it is a finite number, or nothing."""
+    if value is None:
+        return True
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _wrong(record: Record) -> str | None:
+    """Say what in a record nobody could make a row of: a stranger may have written it."""
+    cell, facts = record.cell, record.facts
+    steps = facts.get("lineage") or []
+    good = {
+        "cell": cell.keys() == {*CELL, "seed"}
+        and all(isinstance(cell[name], str) and "/" not in cell[name] for name in CELL)
+        and type(cell["seed"]) is int,
+        "run": isinstance(record.run, str),
+        "measure": isinstance(record.measure, str),
+        "status": record.status in (OK, UNSUPPORTED, SKIPPED, FAILED, TIMEOUT),
+        "reason": _is_text(record.reason),
+        "artifact_sha256": _is_text(record.artifact_sha256),
+        "samples": _is_text(record.samples),
+        "metrics": all(_is_text(m.value) or _is_number(m.value) for m in record.metrics.values()),
+        "facts": all(map(_is_text, (facts.get("runtime"), facts.get("runtime_control"))))
+        and _is_number(facts.get("threads"))
+        and isinstance(steps, list)
+        and all(_is_number(s.get("seconds")) and _is_number(s.get("peak_bytes")) for s in steps)
+        and all(isinstance(name, str) for name in facts.get("families") or []),
+    }
+    return next((name for name, is_good in good.items() if not is_good), None)
 
 
 def cell_id(cell: dict[str, Any]) -> str:
@@ -159,8 +199,8 @@ def read_run(folder: Path) -> Run:
         raise RecordError(f"{folder} is no run: it has no {RUN}") from None
     except ValueError as error:
         raise RecordError(f"{folder / RUN} is damaged: {error}") from None
-    if not isinstance(info, dict):
-        raise RecordError(f"{folder / RUN} is damaged: it holds no run")
+    if not isinstance(info, dict) or not isinstance(info.get("planned"), dict):
+        raise RecordError(f"{folder / RUN} is damaged: it names no planned cells")
     if info.get("schema", 0) > SCHEMA:
         raise RecordError(f"{folder / RUN} has a newer schema than {SCHEMA}: upgrade Leanboard")
     return Run(folder, info, read(folder))

@@ -43,6 +43,23 @@ def spearman(predicted: np.ndarray, truth: np.ndarray) -> float:
     return pearson(rankdata(predicted), rankdata(truth))
 
 
+def macro_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Mean over the classes of `truth` or `predicted` of F1. Both int [n]."""
+    size = int(max(predicted.max(), truth.max())) + 1
+    right = np.bincount(truth[predicted == truth], minlength=size)
+    total = np.bincount(predicted, minlength=size) + np.bincount(truth, minlength=size)
+    return float((2 * right[total > 0] / total[total > 0]).mean())
+
+
+def matthews(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Matthews' correlation of classes (Gorodkin 2004); 0 if one side is constant. Both int [n]."""
+    size = int(max(predicted.max(), truth.max())) + 1
+    ours, theirs = (np.bincount(a, minlength=size).astype(float) for a in (predicted, truth))
+    n, hits = len(truth), float((predicted == truth).sum())
+    spread = (n**2 - ours @ ours) * (n**2 - theirs @ theirs)
+    return float((hits * n - ours @ theirs) / np.sqrt(spread)) if spread else 0.0
+
+
 def bootstrap(
     score: Callable[..., float], *arrays: np.ndarray, resamples: int = RESAMPLES
 ) -> Interval:

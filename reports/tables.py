@@ -1,4 +1,4 @@
-"""The leaderboard as text, Markdown, CSV and JSON."""
+"""The leaderboard as text, Markdown, LaTeX, CSV, JSON and a page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from typing import Any
 
 from tabulate import DataRow, TableFormat, tabulate
 
-from reports.leaderboard import NO_MODEL, ROW_FIELDS, Row, answer, rows
+from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, answer, rows
+from reports.page import page
+from reports.pick import WITHIN, Pick, picks, sentences, within
 from reports.records import OK, SCHEMA, read_run, write_atomically
 
 WIDTH = 120
@@ -102,7 +104,7 @@ def _name(row: Row) -> str:
 
 
 def _order(row: Row) -> tuple[Any, ...]:
-    return (row["recipe"] != "finetune", -(row["speedup"] or 0), row["recipe"], row["seed"])
+    return (row["recipe"] not in REFERENCES, -(row["speedup"] or 0), row["recipe"], row["seed"])
 
 
 def terminal(table: list[Row], info: dict[str, Any]) -> str:
@@ -119,8 +121,19 @@ def terminal(table: list[Row], info: dict[str, Any]) -> str:
             parts.append(_aligned(headers, cells))
         parts += _failures(group)
     parts.append("\n" + _legend(table, info))
-    parts += ["", *_wrapped(answer(table))]
+    parts += ["", *_wrapped([*recommended(table), *answer(table)])]
     return "\n".join(parts)
+
+
+def answers(table: list[Row]) -> list[Pick]:
+    """Pick what to ship within `WITHIN` of the reference; nothing where no model was compared."""
+    found = picks([row for row in table if row["model"] != NO_MODEL], [within(WITHIN)])
+    return [pick for pick in found if pick.measured]
+
+
+def recommended(table: list[Row]) -> list[str]:
+    """Say what to ship, sentence by sentence."""
+    return [sentence for pick in answers(table) for sentence in sentences(pick)]
 
 
 def _aligned(headers: list[str], cells: list[list[str]]) -> str:
@@ -181,7 +194,7 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
     lines = [
         "",
         f"{FRONT} on the Pareto front of quality, MB and p50 (all models of the task)   {BEST} best of its table",
-        "[low high] 95 % interval   kept, smaller, faster: against `finetune` (eager PyTorch, fp32)   "
+        "[low high] 95 % interval   kept, smaller, faster: against the reference (eager PyTorch, fp32)   "
         "RAM: peak above imports",
         f"p50: one text a call, tokenization included, {calls} calls a row in "
         f"{info.get('pairs', '?')} fresh processes, {info.get('threads', '?')} threads",
@@ -192,7 +205,8 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
 
 def markdown(table: list[Row], info: dict[str, Any]) -> str:
     """Return the leaderboard for a README or a pull request."""
-    parts = [f"# Leaderboard of {info.get('run', 'a run')}", "", *(f"- {s}" for s in answer(table))]
+    said = [*recommended(table), *answer(table)]
+    parts = [f"# Leaderboard of {info.get('run', 'a run')}", "", *(f"- {s}" for s in said)]
     headers = ["recipe", *(header for header, *_ in COLUMNS)]
     for (task, model, device), group in _groups(table):
         group.sort(key=_order)
@@ -204,6 +218,42 @@ def markdown(table: list[Row], info: dict[str, Any]) -> str:
         parts += ["", *(f"- {line.strip(' !')}" for line in _failures(group))]
     legend = _legend(table, info).splitlines()
     return "\n".join([*parts, "", *(f"{line}  " for line in legend), ""])
+
+
+_TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    FRONT: r"$\diamond$",
+}
+
+
+def latex(table: list[Row]) -> str:
+    """Return the leaderboard for a paper: a `tabular` (booktabs) for each task, model and device."""
+    headers = ["recipe", *(header for header, *_ in COLUMNS)]
+    parts = ["% \\usepackage{booktabs}"]
+    for (task, model, device), group in _groups(table):
+        group.sort(key=_order)
+        lines = [[_tex(text) for text in line] for line in _cells(group)]
+        body = tabulate(
+            lines,
+            [_tex(header) for header in headers],
+            "latex_raw",
+            colalign=("left", *["right"] * len(COLUMNS)),
+            disable_numparse=True,
+        )
+        for rule in ("toprule", "midrule", "bottomrule"):
+            body = body.replace(r"\hline", rf"\{rule}", 1)
+        parts.append(f"% {_tex(f'{task}, {model}, {device}')}\n{body}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _tex(text: str) -> str:
+    """Escape a text for LaTeX; the best of a column is bold."""
+    plain = text.strip()
+    escaped = "".join(_TEX.get(character, character) for character in plain.removesuffix(BEST))
+    escaped = " ".join(escaped.split())
+    return rf"\textbf{{{escaped}}}" if plain.endswith(BEST) else escaped
 
 
 def csv_text(table: list[Row]) -> str:
@@ -226,10 +276,12 @@ def json_text(table: list[Row], info: dict[str, Any]) -> str:
 
 
 def write_reports(folder: Path) -> str:
-    """Write `leaderboard.md`, `.csv` and `.json` of a run, and return the terminal's text."""
+    """Write `leaderboard.md`, `.tex`, `.csv`, `.json` and `.html` of a run, and return the terminal's text."""
     run = read_run(folder)
     table = rows(run)
     write_atomically(folder / "leaderboard.md", markdown(table, run.info))
+    write_atomically(folder / "leaderboard.tex", latex(table))
     write_atomically(folder / "leaderboard.csv", csv_text(table))
     write_atomically(folder / "leaderboard.json", json_text(table, run.info))
+    write_atomically(folder / "leaderboard.html", page(run, table, answers(table)))
     return terminal(table, run.info)

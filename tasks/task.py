@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 
+PAIR = "\x1e"
+"""Stands between the two sentences of a pair; a tokenizer reads them as a pair."""
+
+
 class Example(NamedTuple):
     """A text and its label: a class index, a value, or None if nobody labelled it."""
 
@@ -40,7 +44,7 @@ class Task:
     title: str
     kind: Literal["classification", "regression"]
     metric: str
-    """The headline: accuracy or pearson."""
+    """The headline: accuracy, macro_f1 or pearson."""
     read: Callable[[], Splits]
     """Fetches and splits; always the same texts in the same order."""
     source: str

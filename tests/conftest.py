@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -71,6 +72,62 @@ def few(monkeypatch: pytest.MonkeyPatch) -> str:
     task = replace(valence, name="few", read=read, sizes={}, data_sha256=None)
     monkeypatch.setitem(TASKS, task.name, task)
     return task.name
+
+
+@pytest.fixture(scope="session")
+def tuned(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that `save_pretrained` wrote: a narrow BERT with a head, `positive` its first output."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from models.minilm_bert import write_tokenizer
+
+    folder = tmp_path_factory.mktemp("user") / "my-model"
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=30522,
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=96,
+        id2label={0: "positive", 1: "negative"},
+        label2id={"positive": 0, "negative": 1},
+        initializer_range=0.2,
+    )
+    BertForSequenceClassification(config).eval().save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reviews(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV file of film reviews, one of them hostile."""
+    from tasks import TASKS
+
+    examples = TASKS["movies"].splits()["test"][:400]
+    file = tmp_path_factory.mktemp("user") / "reviews.csv"
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["review", "stars"])
+        writer.writerow(["<script>document.title='run'</script> dull", "negative"])
+        writer.writerows((e.text, ("negative", "positive")[int(e.label or 0)]) for e in examples)
+    return file
+
+
+@pytest.fixture(scope="session")
+def own_run(tuned: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A run of a user's own model on a user's own data."""
+    output = tmp_path_factory.mktemp("own")
+    compressed = ("int8", "bf16", "onnx-int8", "openvino", "prune-ffn:0.5")
+    recipes = ",".join(["tfidf-logistic", "finetune", *(f"finetune+{c}" for c in compressed)])
+    options = ["--model", str(tuned), f"--data={reviews}", "--recipe", recipes]
+    command = [sys.executable, "-m", "pytest", "benchmarks/", "--output", str(output), *options]
+    return Outcome(
+        output,
+        subprocess.run(
+            [*command, "--profile", "smoke"], cwd=ROOT, capture_output=True, text=True, check=False
+        ),
+    )
 
 
 class Outcome:

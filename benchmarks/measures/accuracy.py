@@ -14,7 +14,7 @@ from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.requests import VALIDATION, evaluated
 from reports import statistics
 from reports.facts import Answers
-from reports.records import OK
+from reports.records import OK, write_atomically
 from tasks import TASKS
 from tasks.task import Example, Task
 
@@ -34,7 +34,9 @@ METRICS: Metrics = {
     "quality_difference_low": ("", False),
     "quality_difference_high": ("", False),
     "mcnemar_p": ("", None),
+    "accuracy": ("", False),
     "macro_f1": ("", False),
+    "mcc": ("", False),
     "spearman": ("", False),
     "calibration_error": ("", True),
     "shifted_quality": ("", False),
@@ -59,6 +61,7 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     with session.account.spend("scoring"):
         metrics = score(task, splits, predictions, theirs)
     keep_labels(splits, session.labels(cell))
+    _keep_truth(task, splits["test"], predictions.with_name(f"{task.name}.test.json"))
     session.append(
         cell,
         "accuracy",
@@ -96,6 +99,13 @@ def identity(examples: list[Example]) -> str:
     return hashlib.sha256(data.encode()).hexdigest()
 
 
+def _keep_truth(task: Task, examples: list[Example], target: Path) -> None:
+    """Write what the predictions are compared with, once a run: label names, texts and labels."""
+    if not target.exists():
+        kept = {"labels": task.labels, "examples": examples}
+        write_atomically(target, json.dumps(kept, ensure_ascii=False))
+
+
 def score(
     task: Task, splits: dict[str, list[Example]], predictions: Path, reference: Path | None
 ) -> dict[str, Any]:
@@ -123,10 +133,10 @@ def score(
     if task.kind == "regression":
         metrics["spearman"] = statistics.spearman(logits["test"][:, 0], labels["test"])
     else:
-        from sklearn.metrics import f1_score
-
         chosen = logits["test"].argmax(axis=1)
-        metrics["macro_f1"] = float(f1_score(labels["test"], chosen, average="macro"))
+        metrics["accuracy"] = float((chosen == labels["test"]).mean())
+        metrics["macro_f1"] = statistics.macro_f1(chosen, labels["test"])
+        metrics["mcc"] = statistics.matthews(chosen, labels["test"])
         metrics["calibration_error"] = statistics.calibration_error(logits["test"], labels["test"])
     if reference:
         theirs = _logits(reference, {"test": splits["test"]})["test"]
@@ -152,6 +162,9 @@ def _quality(
 ) -> statistics.Interval:
     if task.kind == "regression":
         return statistics.bootstrap(statistics.pearson, logits[:, 0], labels, resamples=resamples)
+    if task.metric == "macro_f1":
+        chosen = logits.argmax(axis=1)
+        return statistics.bootstrap(statistics.macro_f1, chosen, labels, resamples=resamples)
     return statistics.accuracy(logits.argmax(axis=1) == labels)
 
 
@@ -169,12 +182,18 @@ def _against_reference(
     else:
         mine, other = ours.argmax(axis=1), theirs.argmax(axis=1)
         gap, p = statistics.accuracy_difference(mine == labels, other == labels)
+        if task.metric == "macro_f1":
+            gap = statistics.bootstrap(_macro_f1_difference, mine, other, labels)
         extra = {"agreement": float((mine == other).mean()), "mcnemar_p": p}
     return extra | {
         "quality_difference": gap.value,
         "quality_difference_low": gap.low,
         "quality_difference_high": gap.high,
     }
+
+
+def _macro_f1_difference(mine: np.ndarray, other: np.ndarray, truth: np.ndarray) -> float:
+    return statistics.macro_f1(mine, truth) - statistics.macro_f1(other, truth)
 
 
 ACCURACY = Measure("accuracy", METRICS, take)

@@ -10,7 +10,7 @@ import pytest
 
 from reports.leaderboard import ROW_FIELDS, answer, rows
 from reports.records import Metric, Record, Run
-from reports.tables import WIDTH, csv_text, markdown, terminal
+from reports.tables import WIDTH, csv_text, latex, markdown, terminal
 
 MEASURES = ["accuracy", "size", "memory", "latency"]
 
@@ -129,6 +129,14 @@ def test_figures_of_four_digits_and_long_steps_fit_too() -> None:
     text = terminal(rows(run([*records("finetune", 0.90, 1e9, 1.0), *fast])), {})
     assert "1234 [1201 1257]x" in text
     assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_latex_escapes_names_and_prints_the_best_bold() -> None:
+    text = latex(rows(run(records("finetune+a_b%{x}\\\\", 0.9, 100e6, 2.0) + FOUR)))
+    assert r"finetune+a\_b\%\{x\}\textbackslash{}" in text
+    assert r"\textbf{4.00x}" in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+    assert r"$\diamond$ finetune" in text
 
 
 def test_csv_runs_no_formula() -> None:

@@ -8,6 +8,21 @@ import pytest
 from reports import statistics
 
 
+def test_scores_of_unequal_classes_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import f1_score, matthews_corrcoef
+
+    random = np.random.default_rng(0)
+    for classes in (2, 3, 40):
+        truth, predicted = random.integers(0, classes, (2, 200))
+        assert statistics.macro_f1(predicted, truth) == pytest.approx(
+            f1_score(truth, predicted, average="macro")
+        )
+        assert statistics.matthews(predicted, truth) == pytest.approx(
+            matthews_corrcoef(truth, predicted)
+        )
+    assert statistics.matthews(np.zeros(5, int), np.array([0, 1, 0, 1, 0])) == 0.0
+
+
 def test_wilson_of_nine_in_ten() -> None:
     found = statistics.accuracy(np.array([True] * 9 + [False]))
     assert found == pytest.approx((0.9, 0.5958, 0.9821), abs=1e-4)

@@ -1,0 +1,147 @@
+"""What a user brings: models from folders or the hub, data from files, declared beside the built-in ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import models.own
+import tasks.own
+from benchmarks.extensions import OWN
+from models import MODELS, NO_MODEL
+from models.model import Model
+from models.own import OwnModelError, is_own
+from reports.records import write_atomically
+from tasks import TASKS
+from tasks.labels import LabelError, match
+from tasks.own import OwnData
+from tasks.task import Task, TaskError
+
+
+class OwnError(ValueError):
+    """What a user brought cannot be used; the message says what and why."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """A run's own models and task; all are in `MODELS` and `TASKS` once this exists."""
+
+    models: tuple[str, ...] = ()
+    """Every model of the run by name, own ones among them; empty: as the profile says."""
+    tasks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was guessed, dropped and made, a sentence each."""
+    declarations: tuple[dict[str, Any], ...] = ()
+    """From which a worker declares the same."""
+
+    @classmethod
+    def declare(cls, names: Sequence[str], chosen: Sequence[str], data: OwnData | None) -> Self:
+        """Declare what the options bring.
+
+        Args:
+            names: what `--model` says: names, folders, hub ids.
+            chosen: what `--task` says.
+
+        Raises:
+            OwnError: a folder is no saved model, data cannot be used, or one does not fit the other.
+        """
+        known, declarations, notes = [], [], []
+        try:
+            for name in names:
+                if name in MODELS or not is_own(name):
+                    known.append(name)
+                    continue
+                model = models.own.own_model(name, {*MODELS, NO_MODEL})
+                MODELS[model.name] = model
+                known.append(model.name)
+                declarations.append({"model": models.own.to_json(model)})
+                notes += _about(model)
+            if data is None:
+                chosen_tasks = tuple(chosen)
+            else:
+                task, own_data, said = _own_task(data, [MODELS[n] for n in known if n in MODELS])
+                TASKS[task.name] = task
+                declarations.append({"task": tasks.own.to_json(task, own_data)})
+                notes += [f"{task.name}: {sentence}" for sentence in said]
+                chosen_tasks = (*chosen, task.name)
+        except (OwnModelError, TaskError) as error:
+            raise OwnError(str(error)) from error
+        pairs = data is not None and len(data.text_columns) == 2
+        for model in (MODELS[name] for name in known if name in MODELS):
+            for task in (TASKS[name] for name in chosen_tasks if name in TASKS):
+                _check_fit(model, task, pairs and task.name == chosen_tasks[-1])
+        return cls(tuple(known), chosen_tasks, tuple(notes), tuple(declarations))
+
+    def write(self, folder: Path) -> Path | None:
+        """Write the declarations for the workers of a run; None if there are none."""
+        if not self.declarations:
+            return None
+        text = json.dumps(self.declarations, indent=1, ensure_ascii=False)
+        write_atomically(folder / OWN, text)
+        return folder / OWN
+
+
+def load(file: Path) -> None:
+    """Declare in this process what `Own.write` wrote."""
+    for declaration in json.loads(file.read_text(encoding="utf-8")):
+        if "model" in declaration:
+            model = models.own.from_json(declaration["model"])
+            MODELS[model.name] = model
+        else:
+            task = tasks.own.from_json(declaration["task"])
+            TASKS[task.name] = task
+
+
+def _about(model: Model) -> list[str]:
+    if model.head is None:
+        return [f"{model.name}: an encoder without a fine-tuned head; 'finetune' trains one"]
+    outputs = ", ".join(model.head[:6]) + (" …" if len(model.head) > 6 else "")
+    return [
+        f"{model.name}: fine-tuned already (outputs: {outputs}); 'as-is' takes the place of "
+        "'finetune' and is the reference"
+    ]
+
+
+def _own_task(data: OwnData, given: Sequence[Model]) -> tuple[Task, OwnData, list[str]]:
+    """Declare the data for the models that read them: their label names, their longest input."""
+    tuned = next((model for model in given if model.head is not None), None)
+    own = replace(data, head=tuned.head if tuned else None)
+    task, said = tasks.own.declare(own, TASKS)
+    shortest = min((m.max_tokens for m in given if m.max_tokens), default=task.max_tokens)
+    if data.max_tokens is None and shortest < task.max_tokens:
+        task = replace(task, max_tokens=shortest)
+        said.append(f"texts are cut at {shortest} tokens: the model reads no more")
+    if tuned and data.test_data is None:
+        said.append(
+            f"rows that {tuned.name} was trained on may be in the test split: give those that it "
+            "has not seen as --test-data"
+        )
+    return task, own, said
+
+
+def _check_fit(model: Model, task: Task, pairs: bool) -> None:
+    """Refuse a model whose head or length does not fit a task."""
+    if model.max_tokens is not None and task.max_tokens > model.max_tokens:
+        raise OwnError(
+            f"{model.name} reads at most {model.max_tokens} tokens, and '{task.name}' cuts at "
+            f"{task.max_tokens}"
+        )
+    if model.head is None:
+        return
+    if pairs and model.segments:
+        raise OwnError(
+            f"{model.name} was taught to tell the sentences of a pair apart by segment vectors, "
+            "which the runtimes here do not pass; as it is it cannot be measured on pairs"
+        )
+    if len(model.head) != (len(task.labels) or 1):
+        raise OwnError(
+            f"{model.name} has {len(model.head)} outputs ({', '.join(model.head[:6])}), and "
+            f"'{task.name}' has {len(task.labels) or 'one value and no'} labels"
+        )
+    try:
+        match(task.labels, model.head)
+    except LabelError as error:
+        raise OwnError(f"{model.name} on '{task.name}': {error}") from error

@@ -1,0 +1,58 @@
+"""The examples run as their first lines say, and their rows are rows like any other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, TINY, Outcome
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """One run with a method, a task, a runtime and a measure of a user's own."""
+    output = tmp_path_factory.mktemp("examples")
+    files = [TINY, *sorted(EXAMPLES.glob("own_*.py"))]
+    command = [sys.executable, "-m", "pytest", "benchmarks/", str(EXAMPLES / "own_measure.py")]
+    command += [f"--extension={file}" for file in files]
+    command += ["--task", "sports", "--model", "tiny-bert", "--profile", "smoke"]
+    recipes = "majority,finetune,finetune+round-mantissa:6,finetune+onnx-unoptimized"
+    command += ["--recipe", recipes, "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return Outcome(output, done)
+
+
+def test_a_method_is_a_row(together: Outcome) -> None:
+    assert together.status == 0, together.text
+    row = together.rows["finetune+round-mantissa:6"]
+    assert row["status"] == "ok"
+    assert row["families"] == "training quantization"
+    assert row["agreement"] > 0.9
+    sizes = {r["cell"]["recipe"]: r["metrics"] for r in together.records if r["measure"] == "size"}
+    zipped = {recipe: metrics["zipped_bytes"]["value"] for recipe, metrics in sizes.items()}
+    assert zipped["finetune+round-mantissa:6"] < 0.7 * zipped["finetune"]
+
+
+def test_a_task_is_scored_by_its_metric(together: Outcome) -> None:
+    row = together.rows["majority"]
+    assert row["task"] == "sports"
+    assert row["quality_metric"] == "macro_f1"
+    assert row["quality"] < 0.5 < together.rows["finetune"]["quality_high"]
+
+
+def test_a_runtime_executes_its_format(together: Outcome) -> None:
+    row = together.rows["finetune+onnx-unoptimized"]
+    assert row["runtime"] == "ONNX Runtime, unoptimized"
+    assert row["agreement"] == 1.0
+
+
+def test_a_measure_is_taken_of_every_row(together: Outcome) -> None:
+    found = {r["cell"]["recipe"]: r for r in together.records if r["measure"] == "typos"}
+    assert set(found) == set(together.rows)
+    for record in found.values():
+        assert 0 < record["metrics"]["typos_accuracy"]["value"] <= 1
+        assert record["metrics"]["typos_accuracy"]["lower_is_better"] is False
