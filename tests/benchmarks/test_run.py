@@ -149,7 +149,7 @@ def test_a_repeated_test_alone_gives_its_row(bench: Bench) -> None:
         (["--recipe", "int8+finetune"], "'int8' needs pytorch"),
         (["--device", "cdua"], "unknown device 'cdua'; did you mean 'cuda'"),
         (["--profile", "quik"], "unknown profile 'quik'"),
-        (["--seed", "one"], "--seed needs whole numbers, got 'one'"),
+        (["--seed", "one"], "--seed needs whole numbers from 0 to 4294967295, got 'one'"),
         (["--seed", "²"], "--seed needs whole numbers from 0 to 4294967295, got '²'"),
         (["--seed", "4294967296"], "got '4294967296'"),
         (["--recipe", ""], "an empty name in ''"),
