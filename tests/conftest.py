@@ -118,7 +118,7 @@ def reviews(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_run(tuned: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """A run of a user's own model on a user's own data."""
     output = tmp_path_factory.mktemp("own")
-    compressed = ("int8", "bf16", "onnx-int8", "openvino", "prune-ffn:0.5")
+    compressed = ("int8", "bf16", "onnx-int8", "openvino", "svd:16")
     recipes = ",".join(["tfidf-logistic", "finetune", *(f"finetune+{c}" for c in compressed)])
     options = ["--model", str(tuned), f"--data={reviews}", "--recipe", recipes]
     command = [sys.executable, "-m", "pytest", "benchmarks/", "--output", str(output), *options]

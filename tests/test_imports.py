@@ -65,7 +65,7 @@ def test_listing_and_reporting_import_nothing_heavy(code: str) -> None:
 
 
 def test_ten_thousand_cells_are_listed_in_five_seconds() -> None:
-    seeds = ",".join(map(str, range(360)))
+    seeds = ",".join(map(str, range(358)))
     code = (
         "import pytest, time; t = time.perf_counter(); "
         f"pytest.main(['benchmarks/', '--collect-only', '-qq', '--seed', '{seeds}', '--profile', 'quick']); "
@@ -77,6 +77,6 @@ def test_ten_thousand_cells_are_listed_in_five_seconds() -> None:
     lines = done.stdout.splitlines()
     assert (
         sum(int(line.rpartition(": ")[2]) for line in lines if line.startswith("benchmarks/"))
-        >= 38_000
+        >= 40_000
     )
     assert float(lines[-1]) < 20  # the aim is 5 s; machines are busy

@@ -63,7 +63,7 @@ def opened(folder: Path, texts: list[str]) -> np.ndarray:
     [
         ("as-is", {"config.json", "model.safetensors"}),
         ("as-is+bf16", {"config.json", "model.safetensors"}),
-        ("as-is+prune-ffn:0.5", {"model.onnx"}),
+        ("as-is+svd:16", {"model.onnx"}),
         ("as-is+onnx-int8", {"model.onnx"}),
         ("as-is+openvino", {"openvino.xml", "openvino.bin"}),
     ],
