@@ -28,7 +28,14 @@ def written(output: Path, recipes: tuple[str, ...], size: int = SIZE) -> Path:
     """Write a run of controls in which every measure has its record; `size` is the last one's."""
     folder = output / "run"
     (folder / "samples").mkdir(parents=True)
-    info = {"schema": 1, "run": "run", "machine": machine.describe(), "versions": {}}
+    info = {
+        "schema": 1,
+        "run": "run",
+        "profile": "quick",
+        "threads": machine.default_threads(),
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+    }
     planned = {cell(recipe): list(MEASURES) for recipe in recipes}
     (folder / "run.json").write_text(json.dumps(info | {"planned": planned}))
     (output / "latest").symlink_to("run")

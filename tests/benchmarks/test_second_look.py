@@ -1,0 +1,119 @@
+"""The second look of a night: who is timed again, and what is kept of it. The pairs are drawn here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import gate, machine
+from benchmarks.matrix import Cell
+from benchmarks.measures import latency
+from benchmarks.measures.latency import Pair
+from benchmarks.options import Options
+from benchmarks.session import Session
+from benchmarks.workers import WorkerCrashed
+from reports.baselines import promote
+from reports.facts import facts_of
+from reports.records import Metric, Record, append, read_run
+from reports.verdicts import FAIL_ON
+
+CELLS = [Cell("tiny", "tiny-bert", f"finetune+{step}", "cpu", 0) for step in ("bf16", "int8")]
+WORK = 2.0
+
+
+def drawn(slower: float) -> Pair:
+    """Return a pair twice as fast as its reference, but for a factor."""
+    reference = {"single": np.full((12, 4), 8e-3), "batch": np.full((1, 2), 0.1)}
+    candidate = {name: slower / 2 * seconds for name, seconds in reference.items()}
+    return Pair(candidate, reference, float(np.exp(WORK)) / 8e-3)  # type: ignore[arg-type]
+
+
+def written(output: Path, slower: dict[Cell, float]) -> Path:
+    """Write a run whose latency alone was planned."""
+    folder = output / "run"
+    (folder / "samples").mkdir(parents=True)
+    planned = {cell.id: ["latency"] for cell in CELLS}
+    info = {
+        "schema": 1,
+        "run": "run",
+        "profile": "smoke",
+        "threads": 1,
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+        "planned": planned,
+    }
+    (folder / "run.json").write_text(json.dumps(info))
+    (output / "latest").symlink_to("run")
+    for cell in CELLS:
+        facts: dict[str, Any] = latency.rounds_of([drawn(slower.get(cell, 1.0))] * 5)
+        metrics = {"speedup": Metric(2.0, "x", False)}
+        facts["threads"] = 1
+        append(
+            folder,
+            Record("run", cell.to_json(), "latency", "ok", None, "a" * 64, metrics, facts=facts),
+        )
+    return folder
+
+
+def night(tmp_path: Path, slower: dict[Cell, float]) -> Session:
+    """Resume a run against a healthy baseline."""
+    healthy = facts_of(read_run(written(tmp_path / "before", {})))
+    promote(healthy, tmp_path / "baselines")
+    written(tmp_path / "after", slower)
+    options = Options.check(
+        output=tmp_path / "after",
+        threads=1,
+        resume=True,
+        timeout=60.0,
+        extension_files=[],
+        profile="smoke",
+        against=tmp_path / "baselines",
+        partial=False,
+        fail_on=",".join(FAIL_ON),
+    )
+    session = Session(options, {cell: ["latency"] for cell in CELLS}, lambda line: None)
+    for cell in CELLS:
+        session.artifacts[cell] = SimpleNamespace(sha256="a" * 64)  # type: ignore[assignment]
+    return session
+
+
+@pytest.mark.parametrize(("later", "verdict"), [(1.1, "regressed"), (1.0, "ok")])
+def test_a_suspect_is_timed_again_and_judged_by_the_new_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: float, verdict: str
+) -> None:
+    taken: list[Cell] = []
+
+    def fresh(session: Session, cell: Cell, reference: Cell | None, index: int) -> Pair:
+        taken.append(cell)
+        return drawn(later)
+
+    monkeypatch.setattr(latency, "_fresh_pair", fresh)
+    session = night(tmp_path, {CELLS[0]: 1.1})
+    found = gate.judge(session)
+    session.close()
+    assert taken == [CELLS[0]] * 10
+    judged = {v.cell: v for v in found.verdicts}
+    assert judged[CELLS[0].id].verdict == verdict
+    assert judged[CELLS[0].id].samples == "5 pairs against 1 nights, 10 later"
+    assert judged[CELLS[1].id].verdict == "ok"
+    with np.load(next(session.folder.glob("samples/*bf16*.later.npz"))) as samples:
+        assert samples["candidate_single"].shape == (10, 12, 4)
+
+
+def test_a_suspect_that_crashes_in_the_second_look_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crashes(session: Session, *_: object) -> Pair:
+        raise WorkerCrashed("the process crashed: killed by SIGABRT", session.folder / "log")
+
+    monkeypatch.setattr(latency, "_fresh_pair", crashes)
+    session = night(tmp_path, {CELLS[0]: 1.1})
+    found = gate.judge(session)
+    session.close()
+    assert [(v.cell, v.verdict) for v in found.failing()] == [(CELLS[0].id, "missing")]
+    assert "SIGABRT" in found.failing()[0].rule
