@@ -126,7 +126,8 @@
     const best = {};
     for (const { field, better } of COLUMNS) {
       const values = list.filter((row) => row.status === "ok" && row[field] !== null).map((row) => row[field]);
-      if (values.length > 1) best[field] = better > 0 ? Math.max(...values) : Math.min(...values);
+      const [least, most] = [Math.min(...values), Math.max(...values)];
+      if (least < most) best[field] = better > 0 ? most : least;
     }
     return best;
   }
@@ -243,7 +244,9 @@
   }
   function flips({ lost, gained, examples }) {
     const items = examples.map(([text, is, theirs, ours]) => make("li", {}, `“${text}” `, make("span", { class: ours === is ? "good" : "bad" }, `is ${is}: the reference said ${theirs}, this row ${ours}`)));
-    return part(`Flipped against the reference: ${lost} lost, ${gained} gained`, make("ul", { class: "flips" }, ...items));
+    const found = part(`Flipped against the reference: ${lost} lost, ${gained} gained`, make("ul", { class: "flips" }, ...items));
+    found.classList.add("wide");
+    return found;
   }
   function detailOf(row) {
     if (row.status !== "ok") return make("div", {}, `${row.status}: ${row.reason || ""}`);
@@ -324,7 +327,7 @@
     traces.unshift({ type: "scatter", mode: "lines", name: "front", x: front.map((p) => p.x), y: front.map((p) => p.y), line: { color: css("--accent"), width: 2, dash: "dot", shape: "linear" }, hoverinfo: "skip" });
     const axis = (one) => ({
       title: { text: `${one.label} ${one.better > 0 ? "(more is better)" : "(less is better)"}` }, type: $("log").checked && !one.linear ? "log" : "linear",
-      gridcolor: css("--line"), zerolinecolor: css("--line"), linecolor: css("--line"), automargin: true, tickformat: one.linear ? ".2f" : "", dtick: $("log").checked && !one.linear ? "D2" : undefined,
+      gridcolor: css("--line"), zerolinecolor: css("--line"), linecolor: css("--line"), automargin: true, tickformat: one.linear ? ".3~f" : "", dtick: $("log").checked && !one.linear ? "D2" : undefined,
     });
     Plotly.react($("plot"), traces, {
       margin: { l: 64, r: 16, t: 8, b: 52 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
