@@ -291,7 +291,11 @@ def test_interrupting_keeps_what_was_measured(bench: Bench, tmp_path: Path) -> N
     started = subprocess.Popen(
         command(tmp_path / "output", *options), cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
-    time.sleep(25)
+    logs = tmp_path / "output" / "latest" / "logs"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(logs.glob("*sleeping*.build.log")):
+        time.sleep(0.2)
+    time.sleep(2)
     started.send_signal(signal.SIGINT)
     text, _ = started.communicate(timeout=60)
     assert started.returncode == pytest.ExitCode.INTERRUPTED
