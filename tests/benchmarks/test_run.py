@@ -289,7 +289,12 @@ def test_resume_finishes_the_rest_and_measures_nothing_twice(bench: Bench, tmp_p
 def test_interrupting_keeps_what_was_measured(bench: Bench, tmp_path: Path) -> None:
     options = ("--extension", str(CRASHING), "--recipe", "majority,finetune+sleeping")
     started = subprocess.Popen(
-        command(tmp_path / "output", *options), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        command(tmp_path / "output", *options),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell starts what runs in its background deaf to the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     logs = tmp_path / "output" / "latest" / "logs"
     deadline = time.monotonic() + 120
