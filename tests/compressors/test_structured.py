@@ -326,9 +326,11 @@ def test_factors_count_where_they_multiply() -> None:
 
 
 def test_macs_are_the_same_in_onnx() -> None:
-    for recipe in ("svd-embeddings:12", "prune-heads:0.5"):
+    # But for what the export leaves out: of the last layer all tokens' outputs except the first.
+    for recipe, width in (("svd-embeddings:12", 48), ("prune-heads:0.5", 24)):
         one, other = (size.measure(made(f"finetune+{recipe}{r}"))["macs"] for r in ("", "+onnx"))
-        assert other == pytest.approx(one, rel=0.01)
+        spared = 127 * (2 * 48 * width + 2 * 48 * 96 + 2 * 128 * width)
+        assert other == pytest.approx(one - spared, rel=0.01)
 
 
 # What is refused, before any work.
