@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.extensions import module_name
 from benchmarks.measures.latency import Timed, time_pair
 from benchmarks.measures.memory import Subject
 from benchmarks.measures.requests import Requests, requests_of
@@ -29,7 +30,7 @@ from tests.conftest import TINY
 THREADS = 2
 REFERENCE = "finetune:0"  # trains in seconds, and predicts as `finetune` does
 TIMED = "benchmarks.measures.latency:Timed"
-BARE = "leanboard_extension_test_timing:Bare"
+BARE = f"{module_name(Path(__file__))}:Bare"
 
 
 class Bare:
