@@ -207,7 +207,8 @@ def test_an_artifact_works_wherever_it_is_moved(name: str, tmp_path: Path) -> No
 
     artifact = made(f"finetune+{name}", small(name))
     moved = open_artifact(shutil.copytree(artifact.folder, tmp_path / "moved"))
-    np.testing.assert_array_equal(predict(artifact), predict(moved))
+    # Code that is generated a second time may add in another order.
+    np.testing.assert_allclose(predict(artifact), predict(moved), atol=1e-4)
     assert {Path(f["name"]).suffix for f in moved.manifest["files"]} == {".json", ".safetensors"}
 
 
