@@ -38,7 +38,7 @@ class OnnxExport(Step):
         assert source
         facts = export(source, workbench.outputs, workbench.folder / "model.onnx")
         workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=ONNX, **facts)
+        return workbench.seal(source, format=self.produces, **facts)
 
 
 def export(source: Artifact, outputs: int, target: Path) -> dict[str, Any]:
