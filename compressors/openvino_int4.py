@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from compressors.openvino_export import open_or_convert, write
-from compressors.openvino_int8 import OpenVinoInt8, quantize
-
-if TYPE_CHECKING:
-    from compressors.workbench import Workbench
-    from models.artifact import Artifact
+from compressors.openvino_int8 import OpenVinoInt8
 
 GROUP = 64
 """Values of a row that share a scale."""
@@ -26,29 +22,19 @@ class OpenVinoInt4(OpenVinoInt8):
     name: ClassVar[str] = "openvino-int4"
     produces: ClassVar[str | None] = "openvino-int4"
 
-    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
+    def quantize(self, model: Any, texts: list[dict[str, Any]], ignored: Sequence[str] = ()) -> Any:
+        """Quantize all but the word embeddings to int8, and those to int4."""
         import nncf
 
-        assert source
-        model, facts = open_or_convert(source, workbench.outputs)
         table = word_table(model)
-        model = quantize(
-            model,
-            source,
-            workbench,
-            facts["pad_id"],
-            self.calibration_texts,
-            [table.get_friendly_name()],
-        )
         width = table.input(0).get_partial_shape()[1].get_length()
-        model = nncf.compress_weights(
-            model,
+        return nncf.compress_weights(
+            super().quantize(model, texts, [*ignored, table.get_friendly_name()]),
             mode=nncf.CompressWeightsMode.INT4_SYM,
             ratio=1.0,
             all_layers=True,
             group_size=GROUP if width % GROUP == 0 else -1,
         )
-        return write(model, source, workbench, format=self.produces, **facts)
 
 
 def word_table(model: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,8 +12,6 @@ from compressors.step import PYTORCH, Step
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
     from models.artifact import Artifact
-
-OPENVINO_INT8 = "openvino-int8"
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class OpenVinoInt8(Step):
     name: ClassVar[str] = "openvino-int8"
     family: ClassVar[str] = "quantization"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH, OPENVINO)
-    produces: ClassVar[str | None] = OPENVINO_INT8
+    produces: ClassVar[str | None] = "openvino-int8"
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "openvino", "nncf")
     extras: ClassVar[dict[str, str]] = {"openvino": "openvino", "nncf": "openvino"}
@@ -33,36 +32,29 @@ class OpenVinoInt8(Step):
     calibration_texts: int = 300
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
+        from compressors.sample import calibration
+
         assert source
         model, facts = open_or_convert(source, workbench.outputs)
-        model = quantize(model, source, workbench, facts["pad_id"], self.calibration_texts)
-        return write(model, source, workbench, format=OPENVINO_INT8, **facts)
+        texts = calibration(workbench, source, facts["pad_id"], self.calibration_texts)
+        model = self.quantize(model, texts)
+        return write(model, source, workbench, format=self.produces, **facts)
 
+    def quantize(self, model: Any, texts: list[dict[str, Any]], ignored: Sequence[str] = ()) -> Any:
+        """Quantize weights to int8 and activations to the ranges that some texts show.
 
-def quantize(
-    model: Any,
-    source: Artifact,
-    workbench: Workbench,
-    pad_id: int,
-    texts: int,
-    ignored: list[str] | None = None,
-) -> Any:
-    """Quantize weights to int8 and activations to the ranges that the training texts show.
+        Args:
+            texts: the model's inputs, a text each.
+            ignored: names of operations that stay as they are.
+        """
+        import nncf
 
-    Args:
-        texts: how many of them are read, one at a time.
-        ignored: names of operations that stay as they are.
-    """
-    import nncf
-
-    from compressors.sample import calibration
-
-    nncf.set_log_level(40)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(calibration(workbench, source, pad_id, texts)),
-        subset_size=texts,
-        model_type=nncf.ModelType.TRANSFORMER,
-        preset=nncf.QuantizationPreset.MIXED,
-        ignored_scope=nncf.IgnoredScope(names=ignored or []),
-    )
+        nncf.set_log_level(40)
+        return nncf.quantize(
+            model,
+            nncf.Dataset(texts),
+            subset_size=self.calibration_texts,
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(names=list(ignored)),
+        )

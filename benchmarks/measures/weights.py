@@ -40,6 +40,13 @@ def read_weights(path: Path) -> Iterator[Weight]:
 _RAW = {8: np.uint64, 4: np.uint32, 2: np.uint16, 1: np.uint8}
 
 
+def _nonzero(bits: np.ndarray, kind: str) -> int:
+    """Count what is not zero among raw bits of an element type; -0.0 is zero too."""
+    if kind.lower().startswith(("f", "bf")):
+        bits = bits & ~bits.dtype.type(1 << (8 * bits.dtype.itemsize - 1))
+    return int(np.count_nonzero(bits))
+
+
 def _safetensors(path: Path) -> Iterator[Weight]:
     """Read the header and the raw bytes: no library is needed, and bf16 counts as it lies there."""
     data = np.memmap(path, dtype=np.uint8, mode="r")
@@ -52,14 +59,11 @@ def _safetensors(path: Path) -> Iterator[Weight]:
         shape = tuple(tensor["shape"])
         count = int(np.prod(shape))
         width = (end - start) // count if count else 1
-        # -0.0 is zero too: the sign bit does not count.
         bits = np.frombuffer(data[start:end].tobytes(), dtype=_RAW[width])
         if tensor["dtype"] == "U8":  # two 4-bit weights a byte, zero is 8: models.torchao_weights
             shape = (*shape[:-1], 2 * shape[-1])
             bits = np.stack([bits & 15, bits >> 4]) ^ 8
-        sign = np.array(1 << (8 * width - 1), dtype=bits.dtype)
-        is_float = tensor["dtype"].startswith(("F", "BF"))
-        nonzero = int(np.count_nonzero(bits & ~sign if is_float else bits))
+        nonzero = _nonzero(bits, tensor["dtype"])
         looked_up = "embeddings" in name and not name.endswith(WIDENS)
         yield Weight(name, shape, nonzero, len(shape) == 2 and not looked_up)
 
@@ -135,10 +139,9 @@ def _openvino(path: Path) -> Iterator[Weight]:
         first, size = int(facts.attrib["offset"]), int(facts.attrib["size"])
         raw = np.asarray(data[first : first + size])
         values = np.stack([raw & 15, raw >> 4]) if bits == 4 else raw.view(_RAW[bits // 8])
-        if facts.attrib["element_type"].startswith(("f", "bf")):
-            values = values & ~values.dtype.type(1 << (bits - 1))
+        nonzero = _nonzero(values, facts.attrib["element_type"])
         multiplies = len(shape) == 2 and "MatMul" in uses(node)
-        yield Weight(layer.attrib["name"], shape, int(np.count_nonzero(values)), multiplies)
+        yield Weight(layer.attrib["name"], shape, nonzero, multiplies)
 
 
 READERS: dict[str, Callable[[Path], Iterator[Weight]]] = {
