@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from compressors.onnx_export import ONNX, exported
@@ -11,8 +12,6 @@ from compressors.step import PYTORCH, Step
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
     from models.artifact import Artifact
-
-ONNX_INT8 = "onnx-int8"
 
 
 @dataclass(frozen=True)
@@ -25,17 +24,21 @@ class OnnxInt8(Step):
     name: ClassVar[str] = "onnx-int8"
     family: ClassVar[str] = "quantization"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH, ONNX)
-    produces: ClassVar[str | None] = ONNX_INT8
+    produces: ClassVar[str | None] = "onnx-int8"
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxruntime")
     version: ClassVar[int] = 2
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-
         assert source
         with exported(source, workbench) as (graph, facts):
-            target = workbench.folder / "model.onnx"
-            quantize_dynamic(graph, target, weight_type=QuantType.QInt8, per_channel=True)
+            self.quantize(graph, facts["pad_id"], source, workbench)
         workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=ONNX_INT8, **facts)
+        return workbench.seal(source, format=self.produces, **facts)
+
+    def quantize(self, graph: Path, pad_id: int, source: Artifact, workbench: Workbench) -> None:
+        """Write the quantized graph to the workbench's folder."""
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        target = workbench.folder / "model.onnx"
+        quantize_dynamic(graph, target, weight_type=QuantType.QInt8, per_channel=True)
