@@ -28,7 +28,7 @@ class Finetune(Step):
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = PYTORCH
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     layers: int | None = headline(None, low=0, high=48)
     epochs: int = 1
@@ -58,6 +58,7 @@ class Finetune(Step):
             "train",
             epochs=self.epochs,
             learning_rate=self.head_learning_rate if self.layers == 0 else self.learning_rate,
+            first_token=True,
         )
         name_labels(network, workbench)
         save_network(network, workbench.folder)

@@ -77,6 +77,7 @@ class PruneMovement(Step):
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             progress=prune_and_report,
+            first_token=True,
         )
         for linear, mask in zip(maps, masks, strict=True):
             remove_parametrizations(linear, "weight", leave_parametrized=False)

@@ -45,6 +45,7 @@ class QatInt8(Int8Compiled):
             "train",
             epochs=self.epochs,
             learning_rate=self.learning_rate,
+            first_token=True,
         )
         int8 = Int8DynamicActivationInt8WeightConfig(set_inductor_config=False)
         quantize_(network, QATConfig(int8, step="convert"))

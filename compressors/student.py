@@ -49,6 +49,7 @@ class Student(Step):
             "train",
             epochs=self.epochs,
             learning_rate=self.learning_rate,
+            first_token=True,
         )
         name_labels(student, workbench)
         save_network(student, workbench.folder)

@@ -36,12 +36,21 @@ class Lesson(Protocol):
     def learning_rate(self) -> float: ...
 
 
-def teach(step: Lesson, student: Any, loss: Loss, source: Artifact, workbench: Workbench) -> None:
+def teach(
+    step: Lesson,
+    student: Any,
+    loss: Loss,
+    source: Artifact,
+    workbench: Workbench,
+    *,
+    first_token: bool = True,
+) -> None:
     """Train a student in place on train and unlabelled texts; pruned weights stay zero.
 
     Args:
         student: a classifier that reads the tokens of `source`'s tokenizer.
         loss: gets batches with `index`, the texts' places in `workbench.texts(*TEXTS)`.
+        first_token: the loss reads no other token of the last layer.
     """
     from models.sparse import keep_zeros
 
@@ -54,6 +63,7 @@ def teach(step: Lesson, student: Any, loss: Loss, source: Artifact, workbench: W
         epochs=step.epochs,
         learning_rate=step.learning_rate,
         loss=loss,
+        first_token=first_token,
     )
 
 

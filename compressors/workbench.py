@@ -162,6 +162,7 @@ class Workbench:
     def _ask(self, network: Any, ids: list[list[int]]) -> dict[str, np.ndarray]:
         import torch
 
+        from models.first_token import first_token_only
         from models.training import autocast
 
         network.to(self.device).eval()
@@ -174,7 +175,7 @@ class Workbench:
             rows = order[start : start + BATCH]
             tokens = pad([ids[i] for i in rows], pad_id)
             given, mask = (torch.from_numpy(array).to(self.device) for array in tokens)
-            with torch.inference_mode(), autocast(self.device):
+            with torch.inference_mode(), autocast(self.device), first_token_only(network):
                 said = network(input_ids=given, attention_mask=mask, output_hidden_states=True)
                 first = torch.stack([layer[:, 0] for layer in said.hidden_states[1:]], dim=1)
             logits[rows] = said.logits.float().cpu().numpy()

@@ -55,7 +55,8 @@ def test_only_what_nothing_reads_is_left_out(kind: str) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    from models.exporting import FIRST_TOKEN_LAYERS, LogitsOnly
+    from models.exporting import LogitsOnly
+    from models.first_token import FIRST_TOKEN_LAYERS
 
     torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **one())
