@@ -49,7 +49,7 @@ def _not_alone(tokenizer: Description) -> set[str]:
     from tokenizers import Tokenizer
 
     loaded = Tokenizer.from_str(json.dumps(tokenizer))
-    vocabulary, prefix = tokenizer["model"]["vocab"], _prefix(tokenizer)
+    vocabulary, prefix = set(tokenizer["model"]["vocab"]), _prefix(tokenizer)
 
     def words(text: str) -> list[str]:
         normal = loaded.normalizer.normalize_str(text) if loaded.normalizer else text
@@ -59,12 +59,12 @@ def _not_alone(tokenizer: Description) -> set[str]:
 
     alone = set()
     added = {token["content"] for token in tokenizer["added_tokens"]}
-    for token in vocabulary.keys() - added:
+    for token in vocabulary - added:
         text = token.removeprefix(prefix)
         if text and words(text) == [text]:
             first = prefix if token != text else ""
             needed = {first + text[0], *(prefix + letter for letter in text[1:])}
-            alone |= needed - vocabulary.keys()
+            alone |= needed - vocabulary
     return alone
 
 
