@@ -108,7 +108,8 @@ def select(selection: Selection) -> list[Cell]:
     ]
     devices = [one_of("device", name, DEVICES) for name in selection.devices or present()]
     chosen = {
-        model: _recipes(selection, profile.recipes_of.get(model, profile.recipes))
+        (task, model): _recipes(selection, profile.recipes_of.get((task, model), profile.recipes))
+        for task in tasks
         for model in models
     }
     cells = {
@@ -123,13 +124,14 @@ def select(selection: Selection) -> list[Cell]:
         for seed in selection.seeds or profile.seeds
         for task in tasks
         for model in models
-        for recipe in chosen[model]
+        for recipe in chosen[task, model]
         if recipe.needs_model or device == "cpu"
         if not (recipe.needs_model and model == NO_MODEL)
     }
     if not cells:
+        recipes = dict.fromkeys(str(recipe) for recipes in chosen.values() for recipe in recipes)
         raise SelectionError(
-            f"nothing to run: {', '.join(str(r) for r in chosen[models[0]])} on model {', '.join(models)} and "
+            f"nothing to run: {', '.join(recipes)} on model {', '.join(models)} and "
             f"device {', '.join(devices)} makes no cell (controls without a model run on cpu alone)"
         )
     return list(cells)

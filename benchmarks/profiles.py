@@ -77,8 +77,8 @@ class Profile:
     tasks: tuple[str, ...]
     models: tuple[str, ...]
     recipes: tuple[str, ...]
-    recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By model, where a model has others than `recipes`."""
+    recipes_of: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """By task and model, where they have others than `recipes`."""
     seeds: tuple[int, ...] = (0,)
     pairs: int = 3
     """Fresh candidate / reference pairs behind a speed-up's interval."""
@@ -102,7 +102,7 @@ PROFILES: dict[str, Profile] = {
         tasks=("movies",),
         models=("minilm-bert", "minilm-roberta", "transformer-scratch"),
         recipes=(*CONTROLS, *EVERY_MODEL),
-        recipes_of={"minilm-bert": (*CONTROLS, *FIRST_SET)},
+        recipes_of={("movies", "minilm-bert"): (*CONTROLS, *FIRST_SET)},
         rounds=1,
         shifted_cap=300,
     ),

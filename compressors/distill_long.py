@@ -1,4 +1,4 @@
-"""Distillation with patience: four times as long, for the chains whose students lack it."""
+"""Distillation with patience: twice as long in larger steps, for students that were cut before."""
 
 from __future__ import annotations
 
@@ -15,3 +15,4 @@ class DistillLong(Distill):
     name: ClassVar[str] = "distill-long"
 
     epochs: int = 4
+    learning_rate: float = 2e-4

@@ -24,6 +24,7 @@ class Student(Step):
     """
 
     name: ClassVar[str] = "student"
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "control"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED,)
     produces: ClassVar[str | None] = PYTORCH
@@ -31,7 +32,7 @@ class Student(Step):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
 
     layers: int = headline(3, low=1, high=48)
-    epochs: int = 2
+    epochs: int = 4
     learning_rate: float = 1e-4
 
     def plan(self, before: Plan, device: str) -> Plan:

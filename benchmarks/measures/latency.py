@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["single", "batch"]
 DROPPED = 3
-"""Calls before each block that are not counted: caches are cold after the other's turn."""
+WARMING_SECONDS = 0.05
+"""Before each block every request is asked once and not counted, as long as that takes no longer,
+and at least three are: after the other's turn the caches are cold, as they are not under load."""
 CELLS_A_REFERENCE = 4
 """Cells that one reference process serves: what is odd about a process must not colour every row."""
 TOLERANCE = {
@@ -170,7 +172,10 @@ class Timed:
             WrongLogits: what was fast is not what was right.
         """
         requests = self.requests[kind]
-        for texts in requests[-DROPPED:]:
+        warm = time.perf_counter() + WARMING_SECONDS
+        for asked, texts in enumerate(reversed(requests)):
+            if asked >= DROPPED and time.perf_counter() > warm:
+                break
             self._answer(texts)
         gc.disable()
         seconds, answers = [], []
