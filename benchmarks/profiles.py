@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from benchmarks.recommended import RECOMMENDED, recipes_of
+
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
 """The recipe that every ratio is against: eager PyTorch in fp32."""
@@ -120,6 +122,14 @@ PROFILES: dict[str, Profile] = {
         recipes=(*CONTROLS, *POST_TRAINING),
         rounds=1,
         shifted_cap=300,
+    ),
+    "recommended": Profile(
+        tasks=("movies",),
+        models=("minilm-bert",),
+        recipes=(*CONTROLS, REFERENCE, *recipes_of("movies", "minilm-bert")),
+        recipes_of={key: (*CONTROLS, REFERENCE, *recipes_of(*key)) for key in RECOMMENDED},
+        pairs=5,
+        validation=True,
     ),
     "full": Profile(
         tasks=("movies", "valence", "bbc"),

@@ -23,6 +23,6 @@ class Choice:
 RECOMMENDED: dict[tuple[str, str], tuple[Choice, ...]] = {}
 
 
-def chains(task: str, model: str) -> tuple[str, ...]:
+def recipes_of(task: str, model: str) -> tuple[str, ...]:
     """Return the recipes recommended for a task and model."""
-    return tuple(choice.recipe for choice in RECOMMENDED[task, model])
+    return tuple(choice.recipe for choice in RECOMMENDED.get((task, model), ()))

@@ -32,8 +32,10 @@ class FewerLayers(Step):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
 
     layers: int = headline(3, low=1, high=48)
-    epochs: int = 1
-    learning_rate: float = 2e-4
+    epochs: int = 2
+    learning_rate: float = 1e-4
+    """Smaller steps are better: after one epoch of `distill:3` on `movies` the divergence from the
+    teacher on validation texts is 0.040 at 1e-4, 0.046 at 2e-4 and 0.060 at 4e-4 (seed 0)."""
     temperature: float = 2.0
 
     def plan(self, before: Plan, device: str) -> Plan:
@@ -67,15 +69,11 @@ class Distill(FewerLayers):
     Logits: Hinton et al. 2015, arXiv 1503.02531. Hidden states of the first token, layer by layer:
     Sun et al. 2019, arXiv 1908.09355. A student that starts from every k-th layer of its teacher:
     Sanh et al. 2019, arXiv 1910.01108. Unlabelled text of other domains keeps the transfer to them.
-    Smaller steps are better: after one epoch of 3 layers on `movies` the divergence from the teacher
-    on validation texts is 0.040 at 1e-4, 0.046 at 2e-4 and 0.060 at 4e-4 (seed 0).
     """
 
     name: ClassVar[str] = "distill"
     version: ClassVar[int] = 4
 
-    epochs: int = 2
-    learning_rate: float = 1e-4
     hidden_weight: float = 1.0
     """Weight of the hidden states' squared error beside that of the logits."""
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from models.artifact import Artifact
 
 SETTINGS: dict[str, Any] = {"ngram_range": [1, 2], "sublinear_tf": True, "lowercase": True}
+FREEDOM = 10.0
+"""Chosen on `movies`' validation split: accuracy 0.770, 0.763 with 3 and 0.758 with 1."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class TfidfLogistic(Step):
     """Weighted counts of words and word pairs, and a linear classifier (ridge for regression)."""
 
     name: ClassVar[str] = "tfidf-logistic"
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "control"
     accepts: ClassVar[tuple[str, ...]] = (NOTHING,)
     produces: ClassVar[str | None] = "linear"
@@ -35,7 +38,7 @@ class TfidfLogistic(Step):
         vectorizer = TfidfVectorizer(**settings, dtype=np.float32)
         counts = vectorizer.fit_transform(workbench.texts("train"))  # [n, words], sparse
         coef, intercept = linear_head.fit(
-            counts, workbench.labels(), workbench.task.kind, workbench.outputs
+            counts, workbench.labels(), workbench.task.kind, workbench.outputs, FREEDOM
         )
         linear_head.save(workbench.folder, coef, intercept)
         stored = {

@@ -13,7 +13,7 @@ NEVER = -1e4
 
 
 def fit(
-    features: Any, targets: np.ndarray, kind: str, outputs: int = 2
+    features: Any, targets: np.ndarray, kind: str, outputs: int = 2, freedom: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit logistic regression (classification) or ridge (regression) with scikit-learn.
 
@@ -21,6 +21,7 @@ def fit(
         features: [n, dim], dense or sparse.
         targets: [n] class indices or values.
         outputs: number of classes; one that no target has gets logits that never win.
+        freedom: the inverse strength of logistic regression's penalty (scikit-learn's C).
 
     Returns:
         coef float32 [outputs, dim] and intercept float32 [outputs]; a binary classifier gets two
@@ -32,7 +33,8 @@ def fit(
         ridge = Ridge(alpha=1.0, random_state=0).fit(features, targets)
         coef, intercept = ridge.coef_[None], np.atleast_1d(ridge.intercept_)
     else:
-        logistic = LogisticRegression(C=1.0, max_iter=1000, random_state=0).fit(features, targets)
+        logistic = LogisticRegression(C=freedom, max_iter=1000, random_state=0)
+        logistic.fit(features, targets)
         found, found_intercept = logistic.coef_, logistic.intercept_
         if len(found) == 1:
             found, found_intercept = np.vstack([0 * found, found]), np.append(0, found_intercept)
