@@ -1,23 +1,46 @@
-"""An extension that the tests load: a runtime that really aborts its process, and steps that fail."""
+"""An extension that the tests load: artifacts that really abort their process, and steps that fail."""
 
 import os
 import time
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from compressors import STEPS
-from compressors.step import PYTORCH, Step
+from compressors.step import PYTORCH, Step, headline_name
 from models.predictors import PYTORCH as RUNTIME
 from models.predictors import RUNTIMES, pytorch
 
-WARM_UP_CALLS = 3 + 12 + 1 + 1
-"""Before the first timed block: a block of `single` and one of `batch`, and the calls dropped."""
-WHEN = os.environ.get("LEANBOARD_TEST_CRASH")
+WARM_UP_CALLS = 2 * 12 + 2 * 1
+"""Before the first timed block: a block of `single` and one of `batch`, each asked once to warm up."""
+CRASHES = {
+    "load": "while it is loaded",
+    "predict": "on the 100th text of a split",
+    "latency": "in the latency worker, which never calls `predict`",
+    "block": "in a timed block",
+}
+
+
+@dataclass(frozen=True)
+class Crashing(Step):
+    """Makes an artifact that aborts the process that runs it."""
+
+    name: ClassVar[str] = "crashing"
+    family: ClassVar[str] = "control"
+    accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
+    produces: ClassVar[str | None] = "crashing"
+
+    when: str = headline_name("load", CRASHES)
+
+    def apply(self, source, workbench):
+        workbench.keep(source, "config.json", "model.safetensors", "tokenizer.json")
+        return workbench.seal(source, format=self.produces)
 
 
 @dataclass
-class Crashing(pytorch.PyTorchPredictor):
-    """Aborts on the 100th text of a split, or in the latency worker, which never calls `predict`."""
+class CrashingPredictor(pytorch.PyTorchPredictor):
+    """Predicts as PyTorch does until it aborts."""
 
+    when: str
     texts: int = 0
     calls: int = 0
     predicted: bool = False
@@ -25,11 +48,11 @@ class Crashing(pytorch.PyTorchPredictor):
     def forward(self, batch):
         self.texts += len(batch.input_ids)
         self.calls += 1
-        if WHEN == "predict" and self.texts > 100 and self.predicted:
+        if self.when == "predict" and self.texts > 100 and self.predicted:
             os.abort()
-        if WHEN == "latency" and not self.predicted:
+        if self.when == "latency" and not self.predicted:
             os.abort()
-        if WHEN == "block" and not self.predicted and self.calls > WARM_UP_CALLS:
+        if self.when == "block" and not self.predicted and self.calls > WARM_UP_CALLS:
             os.abort()
         return super().forward(batch)
 
@@ -40,14 +63,14 @@ class Crashing(pytorch.PyTorchPredictor):
 
 def load(artifact, device, threads):
     """Load as PyTorch's runtime does, or abort."""
-    if WHEN == "load":
+    when = artifact.manifest["recipe"].rpartition(":")[2]
+    if when == "load":
         os.abort()
     inner = pytorch.load(artifact, device, threads)
-    return Crashing(inner.network, inner.tokenizer, inner.device)
+    return CrashingPredictor(inner.network, inner.tokenizer, inner.device, when)
 
 
-if WHEN:
-    RUNTIMES["pytorch-bf16"] = replace(RUNTIME, predictor=f"{__name__}:load")
+RUNTIMES["crashing"] = replace(RUNTIME, predictor=f"{__name__}:load")
 
 
 @dataclass(frozen=True)
@@ -73,4 +96,4 @@ class Sleeping(Raising):
         time.sleep(600)
 
 
-STEPS["raising"], STEPS["sleeping"] = Raising, Sleeping
+STEPS |= {step.name: step for step in (Crashing, Raising, Sleeping)}
