@@ -108,8 +108,7 @@ def select(selection: Selection) -> list[Cell]:
     ]
     devices = [one_of("device", name, DEVICES) for name in selection.devices or present()]
     chosen = {
-        (task, model): _recipes(selection, profile.recipes_of.get((task, model), profile.recipes))
-        for task in tasks
+        model: _recipes(selection, profile.recipes_of.get(model, profile.recipes))
         for model in models
     }
     cells = {
@@ -124,7 +123,7 @@ def select(selection: Selection) -> list[Cell]:
         for seed in selection.seeds or profile.seeds
         for task in tasks
         for model in models
-        for recipe in chosen[task, model]
+        for recipe in chosen[model]
         if recipe.needs_model or device == "cpu"
         if not (recipe.needs_model and model == NO_MODEL)
     }

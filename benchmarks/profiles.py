@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.recommended import RECOMMENDED, recipes_of
-
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
 """The recipe that every ratio is against: eager PyTorch in fp32."""
@@ -79,8 +77,8 @@ class Profile:
     tasks: tuple[str, ...]
     models: tuple[str, ...]
     recipes: tuple[str, ...]
-    recipes_of: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    """By task and model, where they have others than `recipes`."""
+    recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By model, where a model has others than `recipes`."""
     seeds: tuple[int, ...] = (0,)
     pairs: int = 3
     """Fresh candidate / reference pairs behind a speed-up's interval."""
@@ -104,7 +102,7 @@ PROFILES: dict[str, Profile] = {
         tasks=("movies",),
         models=("minilm-bert", "minilm-roberta", "transformer-scratch"),
         recipes=(*CONTROLS, *EVERY_MODEL),
-        recipes_of={("movies", "minilm-bert"): (*CONTROLS, *FIRST_SET)},
+        recipes_of={"minilm-bert": (*CONTROLS, *FIRST_SET)},
         rounds=1,
         shifted_cap=300,
     ),
@@ -122,14 +120,6 @@ PROFILES: dict[str, Profile] = {
         recipes=(*CONTROLS, *POST_TRAINING),
         rounds=1,
         shifted_cap=300,
-    ),
-    "recommended": Profile(
-        tasks=("movies",),
-        models=("minilm-bert",),
-        recipes=(*CONTROLS, REFERENCE, *recipes_of("movies", "minilm-bert")),
-        recipes_of={key: (*CONTROLS, REFERENCE, *recipes_of(*key)) for key in RECOMMENDED},
-        pairs=5,
-        validation=True,
     ),
     "full": Profile(
         tasks=("movies", "valence", "bbc"),

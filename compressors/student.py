@@ -1,4 +1,4 @@
-"""The distilled student's control: the same layers, about as many steps, no teacher."""
+"""The distilled student's control: the same layers, about as many steps on `movies`, no teacher."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Latency, timed inside workers in turns with the reference's worker.
 
 `single` is one text a call, text to logits; `batch` is 32. A pair is a fresh candidate process
-against a reference process; they take turns in blocks A B B A, the idle one stopped, and each
-block's first calls are dropped. The speed-up's interval is taken over pairs: what varies most is
-the process, not the call.
+against a reference process; they take turns in blocks A B B A, the idle one stopped, and in each
+block every request is asked once before it is timed. The speed-up's interval is taken over pairs:
+what varies most is the process, not the call.
 """
 
 from __future__ import annotations
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from benchmarks.session import Session
 
 Kind = Literal["single", "batch"]
-DROPPED = 3
-WARMING_SECONDS = 0.05
-"""Before each block every request is asked once and not counted, as long as that takes no longer,
-and at least three are: after the other's turn the caches are cold, as they are not under load."""
 CELLS_A_REFERENCE = 4
 """Cells that one reference process serves: what is odd about a process must not colour every row."""
 TOLERANCE = {
@@ -166,16 +162,15 @@ class Timed:
         gc.freeze()
 
     def block(self, kind: Kind) -> list[float]:
-        """Answer every request once, and return the seconds of each call.
+        """Answer every request twice, and return the seconds of each second call.
+
+        After the other's turn the caches are cold, as they are not under load.
 
         Raises:
             WrongLogits: what was fast is not what was right.
         """
         requests = self.requests[kind]
-        warm = time.perf_counter() + WARMING_SECONDS
-        for asked, texts in enumerate(reversed(requests)):
-            if asked >= DROPPED and time.perf_counter() > warm:
-                break
+        for texts in reversed(requests):
             self._answer(texts)
         gc.disable()
         seconds, answers = [], []

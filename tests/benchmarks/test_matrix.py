@@ -1,4 +1,4 @@
-"""Profiles and recommended chains are plain data: every name in them exists and fits."""
+"""Profiles are plain data: every name in them exists and fits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import pytest
 
 from benchmarks.matrix import Selection, parsed, select
 from benchmarks.profiles import PROFILES
-from benchmarks.recommended import RECOMMENDED
 from models import MODELS
-from tasks import TASKS
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -17,13 +15,3 @@ def test_every_recipe_of_a_profile_fits_its_models(profile: str) -> None:
     assert len(cells) == len(set(cells))
     for cell in cells:
         parsed(cell.recipe).plan(MODELS.get(cell.model), cell.device)
-
-
-def test_recommended_chains_come_with_the_measurement_that_chose_them() -> None:
-    for (task, model), choices in RECOMMENDED.items():
-        assert task in TASKS
-        assert model in MODELS
-        for choice in choices:
-            assert str(parsed(choice.recipe)) == choice.recipe
-            assert choice.validation_kept > 0.9
-            assert choice.machine
