@@ -14,7 +14,9 @@ from reports.records import OK
 Row = dict[str, Any]
 
 WITHIN = 0.01
-"""The share of the reference's quality that may be lost, where nothing else is said."""
+"""The share of the best reference's quality that may be lost, where nothing else is said."""
+KEPT = "kept_of_best_reference"
+"""Of a task's models one is shipped: what a row keeps of a bad model's quality says nothing."""
 WEIGHTS = {"speed": 1.0, "size": 1.0}
 """What counts by default: half the time is worth as much as half the bytes."""
 WEIGHED = {
@@ -133,7 +135,7 @@ BOUNDS: dict[str, Callable[[str], Bound]] = {
 
 
 BOUND_HELP = {
-    "--within": ("SHARE", "of the reference's quality that may be lost: 1%% (the default)"),
+    "--within": ("SHARE", "of the best reference's quality that may be lost: 1%% (the default)"),
     "--max-size": ("SIZE", "of every file that prediction needs: 20MB"),
     "--max-memory": ("SIZE", "of the whole process at its peak, what a container needs: 500MB"),
     "--max-p50": ("TIME", "median of one text: 5ms"),
@@ -144,8 +146,8 @@ BOUND_HELP = {
 
 
 def within(share: float) -> Bound:
-    """Make the bound that at most a share of the reference's quality is lost."""
-    return Bound("--within", "quality_retained", 1 - share, False, lost)
+    """Make the bound that at most a share of the quality of the task's best reference is lost."""
+    return Bound("--within", KEPT, 1 - share, False, lost)
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def _pick(
 ) -> Pick:
     scored = [
         (score, row)
-        for row in group
+        for row in _against_best(group)
         if row["status"] == OK and (score := score_of(row, weights)) is not None
     ]
     scored.sort(key=lambda pair: (-pair[0], -(pair[1]["quality"] or 0.0), pair[1]["recipe"]))
@@ -204,6 +206,16 @@ def _pick(
         if (row := next(better, None)) is not None:
             relaxed.append((bound, row))
     return Pick(where, bounds, weights, [row for _, row in scored], fitting, relaxed)
+
+
+def _against_best(group: list[Row]) -> list[Row]:
+    """Return the rows with what they keep of the best reference; none for controls without a model."""
+    known = [row for row in group if row["quality"] and row["quality_retained"]]
+    best = max((row["quality"] / row["quality_retained"] for row in known), default=None)
+    return [
+        row | {KEPT: row["quality"] / best if best and row["quality_retained"] else None}
+        for row in group
+    ]
 
 
 def score_of(row: Row, weights: Mapping[str, float]) -> float | None:
