@@ -49,7 +49,8 @@ def answer(*bounds: str, weights: str = "speed=1,size=1") -> tuple[pick.Pick, st
 
 def test_the_recommended_row_keeps_every_bound_and_says_why() -> None:
     found, said = answer("--within=1%")
-    assert found.best and found.best["recipe"] == "finetune+onnx-int8"
+    assert found.best
+    assert found.best["recipe"] == "finetune+onnx-int8"
     assert "t on cpu: ship finetune+onnx-int8 of m: accuracy 0.898 (keeps 99.8%)" in said
     assert "24.0 MB (3.8x smaller), p50 2.40 ms (5.0x faster)" in said
     assert (
