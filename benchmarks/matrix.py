@@ -128,7 +128,7 @@ def select(selection: Selection) -> list[Cell]:
         if not (recipe.needs_model and model == NO_MODEL)
     }
     if not cells:
-        recipes = dict.fromkeys(str(recipe) for recipes in chosen.values() for recipe in recipes)
+        recipes = dict.fromkeys(str(recipe) for of_model in chosen.values() for recipe in of_model)
         raise SelectionError(
             f"nothing to run: {', '.join(recipes)} on model {', '.join(models)} and "
             f"device {', '.join(devices)} makes no cell (controls without a model run on cpu alone)"

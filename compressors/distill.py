@@ -116,7 +116,7 @@ def teach_states(
             hidden = mse_loss(mine, theirs, reduction="sum") / mine[..., 0].numel()
             return soft(made.logits, batch) + step.hidden_weight * hidden
 
-        teach(step, student, loss, source, workbench)
+        teach(step, student, loss, source, workbench, first_token=True)
 
 
 def fewer_layers(step: Step, before: Plan, layers: int) -> Any:

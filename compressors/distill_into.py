@@ -53,7 +53,7 @@ class DistillInto(Step):
             model.write(start.folder)
             student = load_classifier(start.folder, workbench.outputs, workbench.seed)
             loss = logits_only(workbench.teacher or source, self.temperature, workbench)
-            teach(self, student, loss, start, workbench)
+            teach(self, student, loss, start, workbench, first_token=True)
             facts = write_student(self, student, start, workbench)
         # The student has nothing of the source's but the task: no fact is inherited.
         return workbench.seal(None, **facts, student=model.name, shape=model.shape.to_json())

@@ -24,7 +24,7 @@ class DistillLogits(FewerLayers):
         self, student: Any, taught: list[float], source: Artifact, workbench: Workbench
     ) -> None:
         loss = logits_only(workbench.teacher or source, self.temperature, workbench)
-        teach(self, student, loss, source, workbench)
+        teach(self, student, loss, source, workbench, first_token=True)
 
 
 def logits_only(teacher: Artifact, temperature: float, workbench: Workbench) -> Loss:

@@ -58,7 +58,7 @@ class DistillRelations(FewerLayers):
             )
             return soft + self.relation_weight * relations
 
-        teach(self, student, loss, source, workbench, first_token=False)
+        teach(self, student, loss, source, workbench)
 
 
 def relation_loss(mine: Any, theirs: Any, mask: Any, heads: int) -> Any:

@@ -93,7 +93,7 @@ class DistillTiny(FewerLayers):
                     + self.hidden_weight * hidden_error
                 )
 
-            teach(self, student, loss, source, workbench, first_token=False)
+            teach(self, student, loss, source, workbench)
 
 
 def heads_of(shape: Shape) -> tuple[int, float | None]:

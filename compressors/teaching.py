@@ -43,7 +43,7 @@ def teach(
     source: Artifact,
     workbench: Workbench,
     *,
-    first_token: bool = True,
+    first_token: bool = False,
 ) -> None:
     """Train a student in place on train and unlabelled texts; pruned weights stay zero.
 

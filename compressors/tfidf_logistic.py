@@ -38,7 +38,11 @@ class TfidfLogistic(Step):
         vectorizer = TfidfVectorizer(**settings, dtype=np.float32)
         counts = vectorizer.fit_transform(workbench.texts("train"))  # [n, words], sparse
         coef, intercept = linear_head.fit(
-            counts, workbench.labels(), workbench.task.kind, workbench.outputs, FREEDOM
+            counts,
+            workbench.labels(),
+            workbench.task.kind,
+            workbench.outputs,
+            freedom=FREEDOM,
         )
         linear_head.save(workbench.folder, coef, intercept)
         stored = {

@@ -126,7 +126,7 @@ def terminal(table: list[Row], info: dict[str, Any]) -> str:
 
 
 def answers(table: list[Row]) -> list[Pick]:
-    """Pick what to ship within `WITHIN` of the reference; nothing where no model was compared."""
+    """Pick what to ship within `WITHIN` of the best reference; nothing where no model was compared."""
     found = picks([row for row in table if row["model"] != NO_MODEL], [within(WITHIN)])
     return [pick for pick in found if pick.measured]
 

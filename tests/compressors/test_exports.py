@@ -16,6 +16,7 @@ from models import MODELS
 from models.artifact import Artifact
 from models.predictors import load_predictor
 from tests.compressors.test_steps import made, predict
+from tests.models.test_first_token import classifier
 
 pytest.importorskip("openvino")
 
@@ -40,27 +41,14 @@ def bits(artifact: Artifact) -> Counter[str]:
     return counted
 
 
-def one(vocabulary: int = 100, **settings: int) -> dict[str, int]:
-    return {
-        "vocab_size": vocabulary,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-    } | settings
-
-
 @pytest.mark.parametrize("kind", ["bert", "roberta", "xlm-roberta", "electra", "mpnet"])
 def test_only_what_nothing_reads_is_left_out(kind: str) -> None:
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     from models.exporting import LogitsOnly
     from models.first_token import FIRST_TOKEN_LAYERS
 
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **one())
-    network = AutoModelForSequenceClassification.from_config(config).eval()
+    network = classifier(kind).eval()
     ids = torch.randint(5, 100, (3, 9))
     mask = torch.ones_like(ids)
     mask[1, 4:] = 0
