@@ -32,6 +32,7 @@ class PruneMovement(Step):
     """
 
     name: ClassVar[str] = "prune-movement"
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = PYTORCH

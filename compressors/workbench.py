@@ -145,7 +145,7 @@ class Workbench:
         return (logits.argmax(axis=1) != labels).astype(np.float64)
 
     def _lessons(self, teacher: Artifact, texts: list[str]) -> Mapping[str, np.ndarray]:
-        identity = json.dumps([1, teacher.sha256, self.device, texts]).encode()
+        identity = json.dumps([2, teacher.sha256, self.device, texts]).encode()
         kept = cache_folder() / "lessons" / f"{hashlib.sha256(identity).hexdigest()}.npz"
         if not kept.exists():
             from models.networks import load_classifier
