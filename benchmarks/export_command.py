@@ -15,6 +15,7 @@ from benchmarks import own
 from benchmarks.extensions import OWN
 from models import MODELS
 from models.artifact import Artifact
+from models.segments import SEPARATOR
 from models.store import Store
 from reports.card import Origin, card
 from reports.leaderboard import Row, rows
@@ -81,7 +82,8 @@ def _stock(artifact: Artifact, folder: Path) -> Shipped:
         return _converted(artifact, folder)
     for name in ("config.json", "model.safetensors"):
         shutil.copyfile(artifact.folder / name, folder / name)
-    _write_tokenizer(artifact, folder, config.pad_token_id or 0)
+    # Our networks tell two sentences apart by themselves; those of transformers want to be told.
+    _write_tokenizer(artifact, folder, config.pad_token_id or 0, hasattr(config, SEPARATOR))
     return Shipped(TRANSFORMERS)
 
 
@@ -128,7 +130,9 @@ SHIPPED: dict[str, Ship] = {
 """How each format becomes a folder that its runtime's own library opens."""
 
 
-def _write_tokenizer(artifact: Artifact, folder: Path, pad_id: int) -> None:
+def _write_tokenizer(
+    artifact: Artifact, folder: Path, pad_id: int, segmented: bool = False
+) -> None:
     """Write a tokenizer that cuts and pads by itself, and what transformers wants beside it."""
     from tokenizers import Tokenizer
 
@@ -137,11 +141,12 @@ def _write_tokenizer(artifact: Artifact, folder: Path, pad_id: int) -> None:
     tokenizer.enable_truncation(artifact.manifest["max_tokens"])
     tokenizer.enable_padding(pad_id=pad_id, pad_token=pad)
     tokenizer.save(str(folder / "tokenizer.json"))
+    given = ["token_type_ids"] if segmented else []
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": artifact.manifest["max_tokens"],
         "pad_token": pad,
-        "model_input_names": ["input_ids", "attention_mask"],
+        "model_input_names": ["input_ids", *given, "attention_mask"],
     }
     text = json.dumps(config, indent=2, ensure_ascii=False)
     (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")

@@ -69,10 +69,9 @@ class Own:
                 chosen_tasks = (*chosen, task.name)
         except (OwnModelError, TaskError) as error:
             raise OwnError(str(error)) from error
-        pairs = data is not None and len(data.text_columns) == 2
         for model in (MODELS[name] for name in known if name in MODELS):
             for task in (TASKS[name] for name in chosen_tasks if name in TASKS):
-                _check_fit(model, task, pairs and task.name == chosen_tasks[-1])
+                _check_fit(model, task)
         return cls(tuple(known), chosen_tasks, tuple(notes), tuple(declarations))
 
     def write(self, folder: Path) -> Path | None:
@@ -122,7 +121,7 @@ def _own_task(data: OwnData, given: Sequence[Model]) -> tuple[Task, OwnData, lis
     return task, own, said
 
 
-def _check_fit(model: Model, task: Task, pairs: bool) -> None:
+def _check_fit(model: Model, task: Task) -> None:
     """Refuse a model whose head or length does not fit a task."""
     if model.max_tokens is not None and task.max_tokens > model.max_tokens:
         raise OwnError(
@@ -131,11 +130,6 @@ def _check_fit(model: Model, task: Task, pairs: bool) -> None:
         )
     if model.head is None:
         return
-    if pairs and model.segments:
-        raise OwnError(
-            f"{model.name} was taught to tell the sentences of a pair apart by segment vectors, "
-            "which the runtimes here do not pass; as it is it cannot be measured on pairs"
-        )
     if len(model.head) != (len(task.labels) or 1):
         raise OwnError(
             f"{model.name} has {len(model.head)} outputs ({', '.join(model.head[:6])}), and "

@@ -37,8 +37,8 @@ def _hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def base_key(model: Model) -> str:
-    return _hash("base", model.name, model.revision)
+def base_key(model: Model, task: Task) -> str:
+    return _hash("base", model.name, model.revision, *(["pairs"] if task.pairs else []))
 
 
 def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device: str) -> list[str]:
@@ -50,7 +50,12 @@ def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device
     # A head that is fine-tuned already is matched with the labels by their names.
     names = list(task.labels) if model and model.head is not None else []
     key = _hash(
-        base_key(model) if model else NOTHING, task.name, task.data_hash(), seed, device, *names
+        base_key(model, task) if model else NOTHING,
+        task.name,
+        task.data_hash(),
+        seed,
+        device,
+        *names,
     )
     keys = []
     for step in recipe.steps:
@@ -87,7 +92,7 @@ def build(
     store, steps = Store(), parse_recipe(recipe)
     source = None if model == NO_MODEL else MODELS[model]
     keys = step_keys(steps, source, TASKS[task], seed, device)
-    artifact = _base(source, store) if source else None
+    artifact = _base(source, TASKS[task], store) if source else None
     teacher: Artifact | None = None
     for index, (step, key) in enumerate(zip(steps.steps, keys, strict=True)):
         prefix = str(Recipe(steps.steps[: index + 1]))
@@ -120,11 +125,11 @@ def build(
     return str(artifact.folder)
 
 
-def _base(model: Model, store: Store) -> Artifact:
+def _base(model: Model, task: Task, store: Store) -> Artifact:
     """Put the pretrained model itself in the store."""
 
     def make(folder: Path) -> None:
-        model.write(folder)
+        model.start(folder, task.pairs)
         facts = {
             "format": PRETRAINED,
             "model": model.name,
@@ -134,7 +139,7 @@ def _base(model: Model, store: Store) -> Artifact:
         }
         seal(folder, facts)
 
-    return store.build(base_key(model), make)
+    return store.build(base_key(model, task), make)
 
 
 def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, prefix: str) -> None:

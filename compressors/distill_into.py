@@ -51,7 +51,7 @@ class DistillInto(Step):
         model = MODELS[self.model]
         with tempfile.TemporaryDirectory() as scratch:
             start = Artifact(Path(scratch), {})
-            model.write(start.folder)
+            model.start(start.folder, workbench.task.pairs)
             student = load_classifier(start.folder, workbench.outputs, workbench.seed)
             loss = logits_only(workbench.teacher or source, self.temperature, workbench)
             teach(self, student, loss, start, workbench, first_token=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from models.fitting import fit, restore_buffers
 from models.networks import config_of
+from models.segments import tell_apart
 
 SCALE = ".weight.scale"
 
@@ -83,4 +84,4 @@ def load(folder: Path) -> Any:
             parent, _, child = name.rpartition(".")
             setattr(network.get_submodule(parent), child, layer)
     restore_buffers(network, AutoModelForSequenceClassification)
-    return network.eval()
+    return tell_apart(network).eval()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from models import segments
 from tasks.assets import Asset
 
 
@@ -52,8 +53,12 @@ class Model:
     """Names of the outputs of a head that is fine-tuned already."""
     max_tokens: int | None = None
     """What its positions hold, where that may be less than a task cuts at."""
-    segments: bool = False
-    """It was taught to tell the two sentences of a pair apart by a vector of each."""
+
+    def start(self, folder: Path, pairs: bool) -> None:
+        """Write what a recipe starts from; for pairs of sentences if the task has them."""
+        self.write(folder)
+        if pairs:
+            segments.declare(folder)
 
     def card(self) -> str:
         """Return the few lines that `leanboard list models` prints."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.fitting import open_fitted
 from models.linear_maps import last_of
+from models.segments import tell_apart
 
 if TYPE_CHECKING:
     import torch
@@ -70,12 +71,14 @@ def load_classifier(folder: Path, outputs: int, seed: int = 0, dtype: Any = None
     fitted = file.exists() and open_fitted(AutoModelForSequenceClassification, config, file, dtype)
     torch.manual_seed(seed)
     if fitted:
-        return fitted.eval()
-    if file.exists():
-        return AutoModelForSequenceClassification.from_pretrained(
+        network = fitted
+    elif file.exists():
+        network = AutoModelForSequenceClassification.from_pretrained(
             folder, config=config, dtype=dtype or "auto"
-        ).eval()
-    return AutoModelForSequenceClassification.from_config(config).eval()
+        )
+    else:
+        network = AutoModelForSequenceClassification.from_config(config)
+    return tell_apart(network).eval()
 
 
 def load_encoder(folder: Path) -> Any:
@@ -93,7 +96,7 @@ def load_encoder(folder: Path) -> Any:
         encoder = AutoModel.from_config(config_of(folder))
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # it sees the first token only, and the head reads them all
-    return encoder.eval()
+    return tell_apart(encoder).eval()
 
 
 def save_network(network: Any, folder: Path) -> None:

@@ -31,8 +31,6 @@ SHAPE = {
 """The names that configs have for each dimension."""
 PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Architectures whose positions count from behind the padding's: two are lost."""
-SEGMENTED = ("bert", "electra", "albert")
-"""Architectures with a vector for each sentence of a pair, if their config does not say."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -73,7 +71,6 @@ def own_model(source: str, taken: Collection[str] = ()) -> Model:
         architecture=config["model_type"],
         head=_head(folder, config),
         max_tokens=_most_tokens(config),
-        segments=_segments(config),
     )
 
 
@@ -181,11 +178,6 @@ def _most_tokens(config: dict[str, Any]) -> int | None:
     if not isinstance(positions, int) or positions <= 0:
         return None
     return positions - 2 if config["model_type"] in PADDED_POSITIONS else positions
-
-
-def _segments(config: dict[str, Any]) -> bool:
-    default = 2 if config["model_type"] in SEGMENTED else 0
-    return int(config.get("type_vocab_size", default)) > 1
 
 
 def write(source: Path, folder: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.fitting import fit, restore_buffers
 from models.networks import config_of
+from models.segments import tell_apart
 
 if TYPE_CHECKING:
     import torch
@@ -127,7 +128,7 @@ def load(folder: Path, outputs: int, format: str) -> Any:
             module.weight = torch.nn.Parameter(rebuilt, requires_grad=False)
     network.load_state_dict(tensors, strict=False, assign=True)
     restore_buffers(network, AutoModelForSequenceClassification)
-    return network.eval()
+    return tell_apart(network).eval()
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:

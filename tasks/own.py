@@ -110,6 +110,7 @@ def declare(own: OwnData, taken: Collection[str] = ()) -> tuple[Task, list[str]]
         source=Path(own.data).name,
         licence="your own",
         max_tokens=own.max_tokens or _tokens(splits, reading),
+        pairs=len(own.text_columns) == 2,
         labels=labels,
         shifted=tuple(name for name, _ in own.shifted),
         sizes={split: len(examples) for split, examples in splits.items()},
@@ -126,7 +127,7 @@ def to_json(task: Task, own: OwnData) -> dict[str, Any]:
 
 DECLARED = (
     *("name", "title", "kind", "metric", "source", "licence", "max_tokens"),
-    *("labels", "shifted", "sizes", "data_sha256"),
+    *("pairs", "labels", "shifted", "sizes", "data_sha256"),
 )
 
 

