@@ -62,9 +62,9 @@ class Own:
             if data is None:
                 chosen_tasks = tuple(chosen)
             else:
-                task, own_data, said = _own_task(data, [MODELS[n] for n in known if n in MODELS])
+                task, said = _own_task(data, [MODELS[n] for n in known if n in MODELS])
                 TASKS[task.name] = task
-                declarations.append({"task": tasks.own.to_json(task, own_data)})
+                declarations.append({"task": tasks.own.to_json(task)})
                 notes += [f"{task.name}: {sentence}" for sentence in said]
                 chosen_tasks = (*chosen, task.name)
         except (OwnModelError, TaskError) as error:
@@ -104,7 +104,7 @@ def _about(model: Model) -> list[str]:
     ]
 
 
-def _own_task(data: OwnData, given: Sequence[Model]) -> tuple[Task, OwnData, list[str]]:
+def _own_task(data: OwnData, given: Sequence[Model]) -> tuple[Task, list[str]]:
     """Declare the data for the models that read them: their label names, their longest input."""
     tuned = next((model for model in given if model.head is not None), None)
     own = replace(data, head=tuned.head if tuned else None)
@@ -118,7 +118,7 @@ def _own_task(data: OwnData, given: Sequence[Model]) -> tuple[Task, OwnData, lis
             f"rows that {tuned.name} was trained on may be in the test split: give those that it "
             "has not seen as --test-data"
         )
-    return task, own, said
+    return task, said
 
 
 def _check_fit(model: Model, task: Task) -> None:

@@ -51,6 +51,12 @@ def macro_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float((2 * right[total > 0] / total[total > 0]).mean())
 
 
+def f1(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """F1 of class 1; 0 if it is neither there nor found. Both int [n]."""
+    found, there = predicted == 1, truth == 1
+    return float(2 * (found & there).sum() / max(1, found.sum() + there.sum()))
+
+
 def matthews(predicted: np.ndarray, truth: np.ndarray) -> float:
     """Matthews' correlation of classes (Gorodkin 2004); 0 if one side is constant. Both int [n]."""
     size = int(max(predicted.max(), truth.max())) + 1

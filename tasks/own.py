@@ -6,13 +6,14 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tasks import labels as names
+from tasks.glue import GLUE
 from tasks.splits import shuffled
 from tasks.tables import WHOLE, DataError, Table, table, tables
 from tasks.task import PAIR, Example, Splits, Task, hash_of
@@ -46,6 +47,10 @@ class OwnData:
     shifted: tuple[tuple[str, str], ...] = ()
     """Name and file of each shifted split."""
     kind: Kind | None = None
+    metric: str | None = None
+    """The headline, where the data come with one."""
+    labels: tuple[str, ...] = ()
+    """The classes in their order, where the data come with one."""
     max_tokens: int | None = None
     head: tuple[str, ...] | None = None
     """Label names of a fine-tuned head that the data are for."""
@@ -84,16 +89,15 @@ def declare(own: OwnData, taken: Collection[str] = ()) -> tuple[Task, list[str]]
     Raises:
         DataError: the data cannot be used; the message names file, row and column.
     """
-    reading = _Reading(own)
+    reading = _Reading(own := _as_benchmark(own))
     entries = _gather(reading)
     kind, labels = _labels(entries, reading)
     splits = _split(entries, kind, labels, reading)
     name = re.sub(r"[^a-z0-9]+", "-", Path(own.data).stem.lower()).strip("-") or "data"
     test = [e.label for e in splits["test"]]
     balance = _balance(test) if kind == "classification" else 1.0
-    metric = (
-        "pearson" if kind == "regression" else "accuracy" if balance >= BALANCED else "macro_f1"
-    )
+    by_kind = "pearson" if kind == "regression" else "accuracy"
+    metric = own.metric or (by_kind if balance >= BALANCED else "macro_f1")
     if metric == "macro_f1":
         reading.notes.append(
             f"the classes are unequal (balance {balance:.2f}, below {BALANCED}): macro-F1 is the "
@@ -119,8 +123,26 @@ def declare(own: OwnData, taken: Collection[str] = ()) -> tuple[Task, list[str]]
     return task, reading.notes
 
 
-def to_json(task: Task, own: OwnData) -> dict[str, Any]:
+def _as_benchmark(own: OwnData) -> OwnData:
+    """Add what is known of GLUE's tasks; what the options say comes first."""
+    known = GLUE.get(own.data)
+    if known is None:
+        return own
+    return replace(
+        own,
+        text_columns=own.text_columns or known.texts,
+        label_column=own.label_column or "label",
+        shifted=(*((name, own.data) for name, _ in known.shifted), *own.shifted),
+        kind="classification" if known.labels else "regression",
+        metric=known.metric,
+        labels=known.labels,
+    )
+
+
+def to_json(task: Task) -> dict[str, Any]:
     """Return an own task as plain data, from which another process declares it again."""
+    assert isinstance(task.read, partial)
+    own = task.read.args[0]
     declared = {name: getattr(task, name) for name in DECLARED}
     return {"own": asdict(own), "declared": declared}
 
@@ -139,6 +161,7 @@ def from_json(data: dict[str, Any]) -> Task:
         | {
             "text_columns": tuple(given["text_columns"]),
             "shifted": tuple((name, file) for name, file in given["shifted"]),
+            "labels": tuple(given["labels"]),
             "head": None if given["head"] is None else tuple(given["head"]),
         }
     )
@@ -170,6 +193,9 @@ def _gather(reading: _Reading) -> dict[str, list[Entry]]:
     if not known:
         raise DataError(f"{own.data} has the splits {', '.join(found)}; 'train' is needed")
     for name, file in own.shifted:
+        if file == own.data and name in found:
+            known[name] = found[name]
+            continue
         if not re.fullmatch(r"[a-z0-9_-]+", name) or name in RESERVED:
             raise DataError(f"--shifted {name}={file}: choose another name (a-z, 0-9, - and _)")
         path = Path(file).expanduser()
@@ -271,6 +297,8 @@ def _labels(entries: dict[str, list[Entry]], reading: _Reading) -> tuple[Kind, t
             classes = names.names_of(classes, own.head)
         except names.LabelError as error:
             raise DataError(f"{own.data}: {error}") from None
+    if set(own.labels) == set(classes):
+        classes = own.labels
     shown = ", ".join(classes[:6]) + (" …" if len(classes) > 6 else "")
     reading.notes.append(f"classification: {len(classes):,} classes ({shown})")
     return kind, classes

@@ -10,9 +10,11 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from tasks import glue
 from tasks.assets import cache_folder
 from tasks.task import TaskError
 
@@ -21,6 +23,7 @@ LARGEST_BYTES = 1 << 30
 WHOLE = "all"
 """The split of a source that has no splits of its own."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_GLUE_NAMES = [name.removeprefix("glue/") for name in glue.GLUE]
 
 Row = dict[str, Any]
 
@@ -46,11 +49,15 @@ def tables(source: str) -> dict[str, Table]:
     Raises:
         DataError: it is not there, too large, or not of a format that is known.
     """
+    if source in glue.GLUE:
+        return _of_glue(source)
     path = Path(source).expanduser()
     if path.is_dir():
         return _saved(path)
     if path.is_file():
         return {WHOLE: table(path)}
+    if near := get_close_matches(source.rpartition("/")[2], _GLUE_NAMES, n=1):
+        raise DataError(f"{source}: no such file or folder; did you mean glue/{near[0]}?")
     if not _HUB_ID.fullmatch(source) or path.suffix in READERS:
         raise DataError(f"{source}: no such file or folder")
     return _saved(_downloaded(source))
@@ -198,7 +205,7 @@ READERS: dict[str, Callable[[Path], Table]] = {
 """How each ending is read. Add yours with one line."""
 
 
-def _saved(folder: Path) -> dict[str, Table]:
+def _saved(folder: Path, files: dict[str, str] | None = None) -> dict[str, Table]:
     """Open what `save_to_disk` wrote, or a folder of files that `load_dataset` understands."""
     from datasets import DatasetDict, load_dataset, load_from_disk
 
@@ -207,7 +214,9 @@ def _saved(folder: Path) -> dict[str, Table]:
         if written:
             loaded = load_from_disk(str(folder))
         else:
-            loaded = load_dataset(str(folder), cache_dir=str(cache_folder() / "datasets"))
+            loaded = load_dataset(
+                str(folder), data_files=files, cache_dir=str(cache_folder() / "datasets")
+            )
     except Exception as error:  # datasets raises its own, pyarrow's and the system's
         line = str(error).partition("\n")[0]
         raise DataError(f"{folder}: `datasets` cannot read it ({line})") from None
@@ -233,8 +242,16 @@ def _of_dataset(name: str, data: Any) -> Table:
     return Table(name, tuple(data.column_names), rows)
 
 
-def _downloaded(hub_id: str) -> Path:
-    """Fetch a data set of the hub to the hub's own cache.
+def _of_glue(name: str) -> dict[str, Table]:
+    """Open one of GLUE's tasks: `train`, `test`, and its shifted splits."""
+    benchmark, folder = glue.GLUE[name], name.removeprefix("glue/")
+    splits = (("train", "train"), ("test", benchmark.test), *benchmark.shifted)
+    files = {ours: f"{theirs}-*.parquet" for ours, theirs in splits}
+    return _saved(_downloaded(glue.REPOSITORY, f"{folder}/*.parquet") / folder, files)
+
+
+def _downloaded(hub_id: str, files: str | None = None) -> Path:
+    """Fetch a data set of the hub, or some of its files, to the hub's own cache.
 
     Raises:
         DataError: the hub, or the data set, cannot be had.
@@ -242,7 +259,7 @@ def _downloaded(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(hub_id, repo_type="dataset"))
+        return Path(snapshot_download(hub_id, repo_type="dataset", allow_patterns=files))
     except Exception as error:  # httpx's, the hub's and the system's
         raise DataError(
             f"{hub_id}: no such file or folder, and the hub gives no data set of that name "

@@ -44,7 +44,7 @@ class Task:
     title: str
     kind: Literal["classification", "regression"]
     metric: str
-    """The headline: accuracy, macro_f1 or pearson."""
+    """The headline: accuracy, macro_f1, f1 (of the second class), mcc or pearson."""
     read: Callable[[], Splits]
     """Fetches and splits; always the same texts in the same order."""
     source: str

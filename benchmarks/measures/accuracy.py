@@ -36,12 +36,20 @@ METRICS: Metrics = {
     "mcnemar_p": ("", None),
     "accuracy": ("", False),
     "macro_f1": ("", False),
+    "f1": ("", False),
     "mcc": ("", False),
     "spearman": ("", False),
     "calibration_error": ("", True),
     "shifted_quality": ("", False),
 }
 """Unit, and whether lower is better; `shifted_quality_NAME` is as `shifted_quality`."""
+
+SCORES = {
+    "macro_f1": statistics.macro_f1,
+    "f1": statistics.f1,
+    "mcc": statistics.matthews,
+}
+"""Scores of chosen classes and true ones, beside accuracy."""
 
 
 class BadPredictions(RuntimeError):
@@ -135,8 +143,9 @@ def score(
     else:
         chosen = logits["test"].argmax(axis=1)
         metrics["accuracy"] = float((chosen == labels["test"]).mean())
-        metrics["macro_f1"] = statistics.macro_f1(chosen, labels["test"])
-        metrics["mcc"] = statistics.matthews(chosen, labels["test"])
+        metrics |= {name: score(chosen, labels["test"]) for name, score in SCORES.items()}
+        if len(task.labels) != 2:
+            del metrics["f1"]
         metrics["calibration_error"] = statistics.calibration_error(logits["test"], labels["test"])
     if reference:
         theirs = _logits(reference, {"test": splits["test"]})["test"]
@@ -162,10 +171,10 @@ def _quality(
 ) -> statistics.Interval:
     if task.kind == "regression":
         return statistics.bootstrap(statistics.pearson, logits[:, 0], labels, resamples=resamples)
-    if task.metric == "macro_f1":
-        chosen = logits.argmax(axis=1)
-        return statistics.bootstrap(statistics.macro_f1, chosen, labels, resamples=resamples)
-    return statistics.accuracy(logits.argmax(axis=1) == labels)
+    chosen = logits.argmax(axis=1)
+    if task.metric in SCORES:
+        return statistics.bootstrap(SCORES[task.metric], chosen, labels, resamples=resamples)
+    return statistics.accuracy(chosen == labels)
 
 
 def _against_reference(
@@ -182,18 +191,19 @@ def _against_reference(
     else:
         mine, other = ours.argmax(axis=1), theirs.argmax(axis=1)
         gap, p = statistics.accuracy_difference(mine == labels, other == labels)
-        if task.metric == "macro_f1":
-            gap = statistics.bootstrap(_macro_f1_difference, mine, other, labels)
+        if score := SCORES.get(task.metric):
+            gap = statistics.bootstrap(
+                lambda mine, other, truth: score(mine, truth) - score(other, truth),
+                mine,
+                other,
+                labels,
+            )
         extra = {"agreement": float((mine == other).mean()), "mcnemar_p": p}
     return extra | {
         "quality_difference": gap.value,
         "quality_difference_low": gap.low,
         "quality_difference_high": gap.high,
     }
-
-
-def _macro_f1_difference(mine: np.ndarray, other: np.ndarray, truth: np.ndarray) -> float:
-    return statistics.macro_f1(mine, truth) - statistics.macro_f1(other, truth)
 
 
 ACCURACY = Measure("accuracy", METRICS, take)

@@ -18,7 +18,7 @@ MOST_CLASSES = 12
 """A larger confusion matrix is not shown."""
 MOST_FLIPS = 6
 LONGEST_TEXT = 220
-BESIDE = ("accuracy", "macro_f1", "mcc", "spearman", "quality_difference", "mcnemar_p")
+BESIDE = ("accuracy", "macro_f1", "f1", "mcc", "spearman", "quality_difference", "mcnemar_p")
 """Scores that stand beside the headline."""
 
 Detail = dict[str, Any]
