@@ -24,6 +24,7 @@ from benchmarks.measures.latency import References, awake
 from benchmarks.measures.measure import Metrics, NotMeasured
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.options import Options
+from benchmarks.other_work import OtherWork
 from benchmarks.progress import Progress
 from benchmarks.workers import Worker, WorkerError, WorkerTimeout, call_in_worker, use_threads
 from compressors import building
@@ -67,6 +68,7 @@ class Session:
     """Prints a line on the user's terminal."""
     store: Store = field(default_factory=Store)
     account: Account = field(default_factory=Account)
+    other_work: OtherWork = field(default_factory=OtherWork)
     references: References = field(default_factory=References)
     yardstick: Worker | None = None
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
@@ -412,6 +414,7 @@ class Session:
         if self.yardstick:
             self.yardstick.close()
         self.info["account"] = self.account.to_json()
+        self.info["other_work"] = self.other_work.share
         self._write_info()
         self.open.release()
 

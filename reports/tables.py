@@ -23,6 +23,8 @@ from reports.records import OK, SCHEMA, read_run, write_atomically
 WIDTH = 120
 RECIPE_WIDTH = 28
 BEST, FRONT = "*", "◆"
+DISTURBING = 0.05
+"""Share of the processors that others may take while rows are timed, and nothing is said of it."""
 
 
 def _interval(row: Row, name: str, digits: int) -> str:
@@ -200,6 +202,11 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
         f"{info.get('pairs', '?')} fresh processes, {info.get('threads', '?')} threads",
         f"{machine.get('cpu', 'unknown CPU')}, {machine.get('cores', '?')} cores, {instructions}; {libraries}",
     ]
+    if (others := info.get("other_work") or 0) > DISTURBING:
+        lines.append(
+            f"Other work took {others:.0%} of the processors while rows were timed: what is `faster` "
+            "here may not be on a quiet machine"
+        )
     return "\n".join(_wrapped(lines[1:]))
 
 

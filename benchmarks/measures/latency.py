@@ -124,7 +124,8 @@ def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, index: int
     with candidate, session.account.spend("timing"):
         candidate.pause()
         gflops = session.gflops()
-        pair = time_pair(candidate, rival, session.options.profile.rounds)
+        with session.other_work.watch(candidate.pid, *([rival.pid] if rival else [])):
+            pair = time_pair(candidate, rival, session.options.profile.rounds)
         return replace(pair, matmul_gflops=gflops)
 
 

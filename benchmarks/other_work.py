@@ -1,0 +1,41 @@
+"""Work of others on the same processors while something was timed: figures are as quiet as the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import psutil
+
+
+class OtherWork:
+    """Adds up what others took of the processors while it watched."""
+
+    def __init__(self) -> None:
+        self._taken = self._there = 0.0
+
+    @contextlib.contextmanager
+    def watch(self, *workers: int) -> Iterator[None]:
+        """Watch for a while; this process and these workers are no others."""
+        processes = [psutil.Process(), *map(psutil.Process, workers)]
+
+        def others() -> float:
+            return _busy() - sum(sum(process.cpu_times()[:2]) for process in processes)
+
+        started, before = time.monotonic(), others()
+        yield
+        self._taken += max(0.0, others() - before)
+        self._there += (time.monotonic() - started) * (psutil.cpu_count() or 1)
+
+    @property
+    def share(self) -> float | None:
+        """What others took of all processors, 0 to 1; None if nothing was watched."""
+        return round(self._taken / self._there, 3) if self._there else None
+
+
+def _busy() -> float:
+    """Seconds that all processors have worked, for this machine or (`steal`) for another one."""
+    times = psutil.cpu_times()
+    names = ("user", "nice", "system", "irq", "softirq", "steal")
+    return sum(getattr(times, name, 0.0) for name in names)
