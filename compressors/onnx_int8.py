@@ -27,7 +27,7 @@ class OnnxInt8(Step):
     produces: ClassVar[str | None] = "onnx-int8"
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxruntime")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         assert source

@@ -24,7 +24,7 @@ class OnnxInt8Static(OnnxInt8):
     """
 
     name: ClassVar[str] = "onnx-int8-static"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     calibration_texts: int = 128
 

@@ -130,10 +130,18 @@ def test_an_exported_model_is_quantized_the_same() -> None:
     np.testing.assert_allclose(predict(direct), predict(staged), atol=1e-5)
 
 
-def test_static_int8_measures_no_activation_at_a_call() -> None:
+def kinds(recipe: str) -> set[str]:
     import onnx
 
-    kinds = lambda r: {n.op_type for n in onnx.load(made(r).folder / "model.onnx").graph.node}  # noqa: E731
+    return {node.op_type for node in onnx.load(made(recipe).folder / "model.onnx").graph.node}
+
+
+def test_attention_in_onnx_guards_against_no_empty_text() -> None:
+    assert "Softmax" in kinds("finetune+onnx")
+    assert "IsNaN" not in kinds("finetune+onnx")
+
+
+def test_static_int8_measures_no_activation_at_a_call() -> None:
     assert "DynamicQuantizeLinear" in kinds("finetune+onnx-int8")
     assert "DynamicQuantizeLinear" not in kinds("finetune+onnx-int8-static")
     artifact = made("finetune+onnx-int8-static")
