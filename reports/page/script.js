@@ -88,6 +88,7 @@
       (!$("front").checked || row.pareto) &&
       words.every((word) => row.text.includes(word)));
     $("shown").textContent = `${visible.length} of ${rows.length} rows`;
+    mark();
     fill();
     draw();
   }
@@ -160,18 +161,17 @@
     }
     return row.tr;
   }
-  function fill() {
+  function mark() {
     const best = bestOf(visible);
-    const parts = [];
-    for (const row of inOrder(visible)) {
-      parts.push(rowOf(row));
-      for (const { field } of COLUMNS) {
-        const cell = row.cells[field];
-        if (cell) cell.classList.toggle("best", row[field] !== null && row[field] === best[field]);
+    for (const row of visible) {
+      rowOf(row);
+      for (const [field, cell] of Object.entries(row.cells)) {
+        cell.classList.toggle("best", row[field] !== null && row[field] === best[field]);
       }
-      if (opened.has(row.id)) parts.push(row.more);
     }
-    $("body").replaceChildren(...parts);
+  }
+  function fill() {
+    $("body").replaceChildren(...inOrder(visible).flatMap((row) => opened.has(row.id) ? [row.tr, row.more] : [row.tr]));
   }
   function toggle(row) {
     const open = !opened.has(row.id);
@@ -301,6 +301,7 @@
     return front;
   }
   function draw() {
+    if (!window.Plotly) return;
     const [across, up] = [AXES[$("x").value], AXES[$("y").value]];
     const points = visible.filter((row) => row.status === "ok" && row[$("x").value] !== null && row[$("y").value] !== null)
       .map((row) => ({ row, x: row[$("x").value] * (across.scale || 1), y: row[$("y").value] * (up.scale || 1) }));
@@ -358,5 +359,11 @@
   wanted.addEventListener("change", () => { paint(wanted.matches ? "dark" : "light"); draw(); });
   $("theme").addEventListener("click", () => { paint(dark() ? "light" : "dark"); draw(); });
   filter();
-  $("plot").on("plotly_click", ({ points }) => points[0].customdata && show(points[0].customdata));
+
+  /* Plotly takes longer to start than all the rest: the table is there first. */
+  requestAnimationFrame(() => setTimeout(() => {
+    document.head.append(make("script", { nonce: $("data").nonce }, $("plotly").textContent));
+    draw();
+    $("plot").on("plotly_click", ({ points }) => points[0].customdata && show(points[0].customdata));
+  }));
 })();
