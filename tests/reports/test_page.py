@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.command import main
 from reports.leaderboard import rows
 from reports.page.details import details
 from reports.records import read_run
 from reports.tables import write_reports
-from tests.reports.made import HOSTILE, NAME, make_run
+from tests.reports.made import HOSTILE, NAME, make_nights, make_run
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -230,6 +231,7 @@ def test_a_row_opens_by_keyboard_and_shows_its_details(opened: Opened) -> None:
     ):
         assert part in text
     assert HOSTILE in text
+    assert "Over the nights" not in text
     opened.page.keyboard.press("Enter")
     assert opened.page.locator("tr.more").count() == 0
 
@@ -257,6 +259,44 @@ def test_it_can_be_used_without_seeing_it(opened: Opened) -> None:
     assert unnamed == 0
     assert opened.page.locator("table caption").count() >= 1
     assert opened.page.get_attribute("html", "lang") == "en"
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made, baselines = make_nights(tmp_path_factory.mktemp("nights"), 24)
+    (made.parent / "20260104").rename(made.parent / NAME)
+    assert main(["report", str(made), "--against", str(baselines)]) == 0
+    return made
+
+
+def test_a_row_shows_its_nights(browser: Any, nights: Path) -> None:
+    opened = Opened(browser, nights)
+    opened.page.locator("tr.row td.name button", has_text="finetune+int8").first.click()
+    trend = opened.page.locator("tr.more .trend")
+    assert trend.count() == 4
+    faster = trend.filter(has_text="faster")
+    assert faster.locator("circle").count() == 5
+    assert faster.locator("circle.promoted").count() == 3
+    # The night was made slower than the limit: the last point lies below the line.
+    height = "e => parseFloat(e.getAttribute('cy') ?? e.getAttribute('y1'))"
+    assert faster.locator("circle.now").evaluate(height) > faster.locator(".limit").evaluate(height)
+    assert "slower" in faster.inner_text()
+    assert NAME in faster.locator("circle.since title").text_content()
+    assert not opened.errors
+    assert opened.page.title() == "Leaderboard · made"
+
+
+def test_the_nights_can_be_read_without_seeing_them(browser: Any, nights: Path) -> None:
+    opened = Opened(browser, nights)
+    opened.page.locator("tr.row td.name button", has_text="finetune+int8").first.click()
+    said = opened.page.locator(".trend svg").first.get_attribute("aria-label")
+    assert re.match(r"faster, 5 nights, from \d.*×; now \d.*×, baseline \d.*×, limit \d.*×$", said)
+    opened.page.locator("tr.more summary").focus()
+    opened.page.keyboard.press("Enter")
+    lines = opened.page.locator("tr.more details tr")
+    assert lines.count() == 6
+    assert lines.nth(1).inner_text().startswith("20260101, promoted")
+    assert lines.last.inner_text().startswith("made, this run")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
