@@ -98,22 +98,23 @@ def _beside(folder: Path, now: RunFacts) -> Iterator[tuple[str, dict[str, CellFa
     """Read the newest runs beside one: their cells of the same hardware and as many threads."""
     paths = [path.parent for path in folder.parent.glob(f"*/{RUN}")]
     others = sorted(path for path in paths if not path.is_symlink() and path.name != folder.name)
+    devices = {device_of(cell) for cell in now.cells}
     for path in others[-NIGHTS:]:
         with suppress(RecordError):
-            facts = facts_of(read_run(path))
-            if facts.info.get("threads") == now.info.get("threads"):
+            run = facts_of(read_run(path))
+            if run.info.get("threads") == now.info.get("threads"):
+                same = {
+                    device for device in devices if _hardware(run, device) == _hardware(now, device)
+                }
+                cells = run.cells.items()
                 yield (
                     path.name,
-                    {
-                        name: its
-                        for name, its in facts.cells.items()
-                        if its.status == OK and _hardware(facts, name) == _hardware(now, name)
-                    },
+                    {c: its for c, its in cells if its.status == OK and device_of(c) in same},
                 )
 
 
-def _hardware(run: RunFacts, cell: str) -> str:
-    return fingerprint(_machine(run.info), device_of(cell))
+def _hardware(run: RunFacts, device: str) -> str:
+    return fingerprint(_machine(run.info), device)
 
 
 def _machine(info: dict[str, Any]) -> dict[str, Any]:
