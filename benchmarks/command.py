@@ -43,6 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     report = commands.add_parser("report", help="write and print the leaderboard of a run again")
     report.add_argument("run", metavar="RUN", help="a run's folder, its name, or `latest`")
+    report.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="baselines: the page shows each cell over the nights",
+    )
     _compare(commands)
     promoted = commands.add_parser("promote", help="make a run the baseline of its machine")
     promoted.add_argument("run", metavar="RUN")
@@ -135,7 +141,7 @@ def _list(given: argparse.Namespace) -> int:
 
 def _report(given: argparse.Namespace) -> int:
     folder = find_run(given.run, given.output)
-    print(f"{write_reports(folder)}\n\nreports in {folder}")
+    print(f"{write_reports(folder, given.against)}\n\nreports in {folder}")
     return 0
 
 

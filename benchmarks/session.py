@@ -420,7 +420,7 @@ class Session:
 
     def summary(self) -> str:
         """Write the reports and return what the terminal shows."""
-        board = write_reports(self.folder)
+        board = write_reports(self.folder, self.options.against)
         return f"{board}\n\nwall time {self.account}\nreports in {self.folder}"
 
     def verdicts(self) -> str | None:

@@ -97,7 +97,7 @@ def _drifts(name: str, baseline: Baseline, output: Path) -> list[str]:
         if ours:
             lines.append(f"  ran {folder.name}: {len(ours)} cells")
         for cell, facts in ours.items():
-            if median := _median(facts):
+            if median := median_of(facts):
                 later.setdefault(cell, []).append(median)
     for cell, medians in later.items():
         promoted = [float(np.median(night.pairs)) for night in baseline.nights[cell]]
@@ -110,5 +110,6 @@ def _drifts(name: str, baseline: Baseline, output: Path) -> list[str]:
     return lines
 
 
-def _median(facts: CellFacts) -> float | None:
+def median_of(facts: CellFacts) -> float | None:
+    """Return a night's log ratio, larger is faster; None where too many rounds were disturbed."""
     return float(np.median(facts.sound)) if facts.sound and not facts.is_void else None

@@ -19,6 +19,7 @@ from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, answer, r
 from reports.page import page
 from reports.pick import WITHIN, Pick, picks, sentences, within
 from reports.records import OK, SCHEMA, read_run, write_atomically
+from reports.trend import trends
 
 WIDTH = 120
 RECIPE_WIDTH = 28
@@ -282,13 +283,22 @@ def json_text(table: list[Row], info: dict[str, Any]) -> str:
     return json.dumps({"schema": SCHEMA, "run": info, "rows": table}, indent=1, ensure_ascii=False)
 
 
-def write_reports(folder: Path) -> str:
-    """Write `leaderboard.md`, `.tex`, `.csv`, `.json` and `.html` of a run, and return the terminal's text."""
+def write_reports(folder: Path, against: Path | None = None) -> str:
+    """Write `leaderboard.md`, `.tex`, `.csv`, `.json` and `.html` of a run, and return the terminal's text.
+
+    Args:
+        against: a folder of baselines; the page then shows each cell over the nights.
+
+    Raises:
+        RecordError: it is no run, or damaged.
+        BaselineError: the baseline is damaged, edited or too new.
+    """
     run = read_run(folder)
     table = rows(run)
+    over_nights = None if against is None else trends(run, against)
     write_atomically(folder / "leaderboard.md", markdown(table, run.info))
     write_atomically(folder / "leaderboard.tex", latex(table))
     write_atomically(folder / "leaderboard.csv", csv_text(table))
     write_atomically(folder / "leaderboard.json", json_text(table, run.info))
-    write_atomically(folder / "leaderboard.html", page(run, table, answers(table)))
+    write_atomically(folder / "leaderboard.html", page(run, table, answers(table), over_nights))
     return terminal(table, run.info)

@@ -11,11 +11,11 @@
   const $ = (id) => document.getElementById(id);
 
   /* Text only ever enters the page through textContent: what is in a name or a text stays text. */
+  const SVG = ["svg", "line", "polyline", "circle", "title"];
   function make(tag, attributes = {}, ...children) {
-    const node = document.createElement(tag);
+    const node = SVG.includes(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
-      if (name === "class") node.className = value;
-      else if (name.startsWith("--")) node.style.setProperty(name, value);
+      if (name.startsWith("--")) node.style.setProperty(name, value);
       else node.setAttribute(name, value);
     }
     node.append(...children.filter((child) => child !== null && child !== undefined).map((child) => child instanceof Node ? child : String(child)));
@@ -88,6 +88,7 @@
       (!$("front").checked || row.pareto) &&
       words.every((word) => row.text.includes(word)));
     $("shown").textContent = `${visible.length} of ${rows.length} rows`;
+    mark();
     fill();
     draw();
   }
@@ -160,18 +161,17 @@
     }
     return row.tr;
   }
-  function fill() {
+  function mark() {
     const best = bestOf(visible);
-    const parts = [];
-    for (const row of inOrder(visible)) {
-      parts.push(rowOf(row));
-      for (const { field } of COLUMNS) {
-        const cell = row.cells[field];
-        if (cell) cell.classList.toggle("best", row[field] !== null && row[field] === best[field]);
+    for (const row of visible) {
+      rowOf(row);
+      for (const [field, cell] of Object.entries(row.cells)) {
+        cell.classList.toggle("best", row[field] !== null && row[field] === best[field]);
       }
-      if (opened.has(row.id)) parts.push(row.more);
     }
-    $("body").replaceChildren(...parts);
+  }
+  function fill() {
+    $("body").replaceChildren(...inOrder(visible).flatMap((row) => opened.has(row.id) ? [row.tr, row.more] : [row.tr]));
   }
   function toggle(row) {
     const open = !opened.has(row.id);
@@ -248,6 +248,52 @@
     found.classList.add("wide");
     return found;
   }
+  const finely = (value) => `${(value / 1e6).toPrecision(4)} MB`;
+  const TRENDS = {
+    latency: { title: "faster", show: (v) => `${v.toFixed(2)}×`, scale: Math.log },
+    quality: { title: "quality", show: fixed(4), scale: Number },
+    size: { title: "size", show: finely, scale: Number },
+    memory: { title: "RAM while predicting", show: finely, scale: Number },
+  };
+  const KINDS = { promoted: "promoted", since: "not promoted", now: "this run" };
+  function trend(metric, { points, level, limit, said }) {
+    const { title, show, scale } = TRENDS[metric];
+    const [width, height, edge] = [320, 90, 10];
+    const known = [...points.map(([, value]) => value), level, limit].filter((value) => value !== null).map(scale);
+    const [least, most] = [Math.min(...known), Math.max(...known)];
+    const [first, last] = [points[0][0], points[points.length - 1][0]];
+    const x = (night) => edge + (width - 2 * edge) * (night - first) / (last - first);
+    const y = (value) => most > least ? edge + (height - 2 * edge) * (most - scale(value)) / (most - least) : height / 2;
+    const across = (name, value) => value === null ? null : make("line", { class: name, x1: 0, x2: width, y1: y(value), y2: y(value) });
+    const now = points.find(([night]) => data.trends.nights[night][1] === "now");
+    const figures = [now && `now ${show(now[1])}`, level !== null && `baseline ${show(level)}`, limit !== null && `limit ${show(limit)}`].filter(Boolean).join(", ");
+    const values = points.map(([, value]) => value);
+    const span = `${points.length} nights, from ${show(Math.min(...values))} to ${show(Math.max(...values))}`;
+    return make("figure", { class: "trend" },
+      make("figcaption", {}, title),
+      make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}, ${span}; ${figures}` },
+        across("level", level), across("limit", limit),
+        make("polyline", { points: points.map(([night, value]) => `${x(night)},${y(value)}`).join(" ") }),
+        ...points.map(([night, value]) => {
+          const [name, kind] = data.trends.nights[night];
+          return make("circle", { class: kind, cx: x(night), cy: y(value), r: kind === "now" ? 6 : 4 }, make("title", {}, `${name}, ${KINDS[kind]}: ${show(value)}`));
+        })),
+      make("p", { class: "muted" }, figures),
+      said ? make("p", { class: "muted" }, said) : null);
+  }
+  function overNights(row) {
+    const found = Object.entries(data.trends?.cells[row.id] || {});
+    if (!found.length) return null;
+    const nights = data.trends.nights.map(([name, kind], i) => [`${name}, ${KINDS[kind]}`, ...found.map(([, { points }]) => points.find(([night]) => night === i)?.[1])]).filter((line) => line.slice(1).some((value) => value !== undefined));
+    const head = make("tr", {}, ...["night", ...found.map(([metric]) => TRENDS[metric].title)].map((name) => make("th", { scope: "col" }, name)));
+    const lines = nights.map(([name, ...values]) => make("tr", {}, make("th", { scope: "row" }, name), ...values.map((value, i) => make("td", {}, value === undefined ? "–" : TRENDS[found[i][0]].show(value)))));
+    const whole = part("Over the nights",
+      make("p", { class: "muted" }, "filled: promoted; hollow: not promoted; large: this run; dashed: the limit"),
+      make("div", { class: "trends" }, ...found.map(([metric, its]) => trend(metric, its))),
+      make("details", {}, make("summary", {}, "The nights in figures"), make("table", {}, head, ...lines)));
+    whole.classList.add("whole");
+    return whole;
+  }
   function detailOf(row) {
     if (row.status !== "ok") return make("div", {}, `${row.status}: ${row.reason || ""}`);
     const { steps, shifted, beside, latency, confusion: matrix, flips: flipped } = row.detail;
@@ -277,6 +323,7 @@
       shifted ? part("On other domains", beams(Object.entries(shifted).map(([name, value]) => [name, Math.max(value, 0), String(value)]))) : null,
       steps ? part("What each step cost", make("table", {}, ...steps.map(([name, seconds, peak]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, seconds === null ? "–" : `${short(seconds)} s`), make("td", {}, mb(peak) || ""))))) : null,
       matrix ? confusion(matrix) : null,
+      overNights(row),
       flipped && flipped.lost + flipped.gained ? flips(flipped) : null);
   }
 
@@ -301,6 +348,7 @@
     return front;
   }
   function draw() {
+    if (!window.Plotly) return;
     const [across, up] = [AXES[$("x").value], AXES[$("y").value]];
     const points = visible.filter((row) => row.status === "ok" && row[$("x").value] !== null && row[$("y").value] !== null)
       .map((row) => ({ row, x: row[$("x").value] * (across.scale || 1), y: row[$("y").value] * (up.scale || 1) }));
@@ -358,5 +406,14 @@
   wanted.addEventListener("change", () => { paint(wanted.matches ? "dark" : "light"); draw(); });
   $("theme").addEventListener("click", () => { paint(dark() ? "light" : "dark"); draw(); });
   filter();
-  $("plot").on("plotly_click", ({ points }) => points[0].customdata && show(points[0].customdata));
+
+  /* Plotly takes longer to start than all the rest: the table is there first. */
+  async function startPlotly() {
+    const packed = Uint8Array.from(atob($("plotly").textContent), (character) => character.charCodeAt(0));
+    const script = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    document.head.append(make("script", { nonce: $("data").nonce }, await new Response(script).text()));
+    draw();
+    $("plot").on("plotly_click", ({ points }) => points[0].customdata && show(points[0].customdata));
+  }
+  requestAnimationFrame(() => setTimeout(startPlotly));
 })();

@@ -75,6 +75,7 @@ def test_a_night_like_its_baseline_is_green(baseline: Path, tmp_path: Path) -> N
     assert outcome.status == 0, outcome.text
     assert "run against run: green" in outcome.text
     assert "2 passed" in outcome.text
+    assert '"trends":{"nights":' in (tmp_path / "after" / "run" / "leaderboard.html").read_text()
 
 
 def test_a_larger_file_and_a_missing_cell_are_red_items(baseline: Path, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.records import RECORDS, RUN, Metric, Record
+from reports.baselines import promote
+from reports.facts import facts_of
+from reports.records import RECORDS, RUN, Metric, Record, read_run
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 NAME = "<img src=x onerror=\"document.title='run'\">"
@@ -32,9 +34,21 @@ def recipes() -> list[tuple[str, ...]]:
     return [(), *((a,) for a in STEPS), *((a, b) for a, b in product(STEPS, STEPS) if a != b)]
 
 
-def make_run(folder: Path, size: int) -> Path:
-    """Write `run.json`, `records.jsonl` and `samples/` of about `size` cells."""
-    random = np.random.default_rng(0)
+def make_nights(output: Path, size: int) -> tuple[Path, Path]:
+    """Write four nights and `made`, a slower one; promote three. Return `made` and the baselines."""
+    for night in range(1, 4):
+        folder = make_run(output / f"2026010{night}", size, night)
+        promote(facts_of(read_run(folder)), output / "baselines")
+    make_run(output / "20260104", size, 4)
+    return make_run(output / "made", size, 5, slower=0.1), output / "baselines"
+
+
+def make_run(folder: Path, size: int, night: int = 0, slower: float = 0.0) -> Path:
+    """Write `run.json`, `records.jsonl` and `samples/` of about `size` cells.
+
+    Nights differ in the pairs of their latency alone; `slower` is a log ratio.
+    """
+    random, noise = np.random.default_rng(0), np.random.default_rng(night)
     (folder / "samples").mkdir(parents=True)
     labels = random.integers(0, 2, TEXTS)
     examples = [[f"{HOSTILE} text {i}", int(label)] for i, label in enumerate(labels)]
@@ -45,7 +59,7 @@ def make_run(folder: Path, size: int) -> Path:
     for seed, model, chain in cells:
         recipe = "+".join(("finetune", *chain))
         cell = {"task": "movies", "model": model, "recipe": recipe, "device": "cpu", "seed": seed}
-        found = _records(folder, cell, chain, labels, random)
+        found = _records(folder, cell, chain, labels, random, noise.normal(-slower, 0.02, 5))
         planned[found[0].cell_id] = ["accuracy", "size", "memory", "latency"]
         records += found
     bad = {
@@ -61,7 +75,7 @@ def make_run(folder: Path, size: int) -> Path:
     machine = {"cpu": "a processor", "cores": 2}
     info = {
         "schema": 1,
-        "run": "made",
+        "run": folder.name,
         "started": "2026-01-01T00:00:00+00:00",
         "threads": 2,
         "pairs": 3,
@@ -80,6 +94,7 @@ def _records(
     chain: tuple[str, ...],
     labels: np.ndarray,
     random: np.random.Generator,
+    pairs: np.ndarray,
 ) -> list[Record]:
     gain = float(np.prod([random.uniform(1.1, 2.6) for _ in chain])) if chain else 1.0
     quality = 0.86 - 0.012 * len(chain) + random.normal(0, 0.004)
@@ -129,7 +144,8 @@ def _records(
         {"step": step, "seconds": 20.0, "peak_bytes": 1_000_000_000}
         for step in ("finetune", *chain)
     ]
-    facts = {
+    timed = {"threads": 2, "pair_log_ratios": (np.log(gain) + pairs).tolist()}
+    built = {
         "families": list(dict.fromkeys(["training", *(FAMILIES[step] for step in chain)])),
         "runtime": "ONNX Runtime" if any("onnx" in step for step in chain) else "PyTorch",
         "lineage": lineage,
@@ -143,7 +159,7 @@ def _records(
             artifact_sha256=name,
             metrics={key: Metric(value, "", None) for key, value in metrics.items()},  # type: ignore[arg-type]
             samples=f"samples/{name}.{samples[measure]}.npz" if measure in samples else None,
-            facts=facts if measure == "build" else {},
+            facts={"build": built, "latency": timed}.get(measure, {}),
         )
         for measure, metrics in values.items()
     ]

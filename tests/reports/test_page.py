@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.command import main
 from reports.leaderboard import rows
 from reports.page.details import details
 from reports.records import read_run
 from reports.tables import write_reports
-from tests.reports.made import HOSTILE, NAME, make_run
+from tests.reports.made import HOSTILE, NAME, make_nights, make_run
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -35,6 +36,9 @@ NO_BROWSER = (
     else ""
 )
 ROWS = 1000
+AT_FIRST = """addEventListener("DOMContentLoaded", () => {
+  window.atFirst = { rows: document.querySelectorAll("tr.row").length, plotly: "Plotly" in window };
+});"""
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +52,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_is_one_small_file_without_any_address(made: Path) -> None:
     html = (made / "leaderboard.html").read_text()
-    assert len(html.encode()) < 8e6
-    ours = re.sub(r"<script nonce=\"\w+\">/\*\*.*?</script>", "", html, count=1, flags=re.DOTALL)
-    assert len(ours) < len(html) / 2
+    assert len(html.encode()) < 5e6
+    ours = re.sub(r"<script id=\"plotly\".*?</script>", "", html, count=1, flags=re.DOTALL)
+    assert len(ours.encode()) < 2.5e6
     assert not re.findall(r"(?:src|href)=\"(?!#|data:)", ours.split("<script id=")[0])
     assert "default-src 'none'" in html
 
@@ -118,11 +122,12 @@ class Opened:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda m: m.type == "error" and self.errors.append(m.text))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.add_init_script(AT_FIRST)
         self.url = (folder / "leaderboard.html").as_uri()
         self.page.goto(self.url)
 
     def names(self) -> list[str]:
-        return self.page.locator("tr.row td.name button").all_inner_texts()
+        return self.page.locator("tr.row td.name button").all_text_contents()
 
     def column(self, number: int) -> list[float]:
         script = (
@@ -145,6 +150,24 @@ def test_it_opens_quickly_asks_nobody_and_logs_no_error(opened: Opened) -> None:
     assert milliseconds < 10_000  # the aim is 2 s; machines are busy
     assert [url for url in opened.requests if not url.startswith("data:")] == [opened.url]
     assert not opened.errors
+
+
+def test_the_table_does_not_wait_for_the_chart(opened: Opened) -> None:
+    assert opened.page.evaluate("atFirst") == {"rows": ROWS + 1, "plotly": False}
+
+
+def test_rows_out_of_view_are_not_laid_out_and_still_a_table(opened: Opened) -> None:
+    drawn = (
+        "() => [...document.querySelectorAll('tr.row > td.name')]"
+        ".filter(e => e.checkVisibility({ contentVisibilityAuto: true })).length"
+    )
+    assert opened.page.evaluate(drawn) < 100
+    last = opened.page.locator("tr.row").nth(ROWS - 1).get_by_role("cell").nth(4)
+    last.scroll_into_view_if_needed()
+    opened.page.wait_for_function(f"() => ({drawn})() > 0")
+    assert opened.page.evaluate(drawn) < 100
+    edges = "e => { const { left, right } = e.getBoundingClientRect(); return [left, right] }"
+    assert last.evaluate(edges) == opened.page.get_by_role("columnheader").nth(4).evaluate(edges)
 
 
 def test_a_column_header_sorts(opened: Opened) -> None:
@@ -208,6 +231,7 @@ def test_a_row_opens_by_keyboard_and_shows_its_details(opened: Opened) -> None:
     ):
         assert part in text
     assert HOSTILE in text
+    assert "Over the nights" not in text
     opened.page.keyboard.press("Enter")
     assert opened.page.locator("tr.more").count() == 0
 
@@ -235,6 +259,44 @@ def test_it_can_be_used_without_seeing_it(opened: Opened) -> None:
     assert unnamed == 0
     assert opened.page.locator("table caption").count() >= 1
     assert opened.page.get_attribute("html", "lang") == "en"
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made, baselines = make_nights(tmp_path_factory.mktemp("nights"), 24)
+    (made.parent / "20260104").rename(made.parent / NAME)
+    assert main(["report", str(made), "--against", str(baselines)]) == 0
+    return made
+
+
+def test_a_row_shows_its_nights(browser: Any, nights: Path) -> None:
+    opened = Opened(browser, nights)
+    opened.page.locator("tr.row td.name button", has_text="finetune+int8").first.click()
+    trend = opened.page.locator("tr.more .trend")
+    assert trend.count() == 4
+    faster = trend.filter(has_text="faster")
+    assert faster.locator("circle").count() == 5
+    assert faster.locator("circle.promoted").count() == 3
+    # The night was made slower than the limit: the last point lies below the line.
+    height = "e => parseFloat(e.getAttribute('cy') ?? e.getAttribute('y1'))"
+    assert faster.locator("circle.now").evaluate(height) > faster.locator(".limit").evaluate(height)
+    assert "slower" in faster.inner_text()
+    assert NAME in faster.locator("circle.since title").text_content()
+    assert not opened.errors
+    assert opened.page.title() == "Leaderboard · made"
+
+
+def test_the_nights_can_be_read_without_seeing_them(browser: Any, nights: Path) -> None:
+    opened = Opened(browser, nights)
+    opened.page.locator("tr.row td.name button", has_text="finetune+int8").first.click()
+    said = opened.page.locator(".trend svg").first.get_attribute("aria-label")
+    assert re.match(r"faster, 5 nights, from \d.*×; now \d.*×, baseline \d.*×, limit \d.*×$", said)
+    opened.page.locator("tr.more summary").focus()
+    opened.page.keyboard.press("Enter")
+    lines = opened.page.locator("tr.more details tr")
+    assert lines.count() == 6
+    assert lines.nth(1).inner_text().startswith("20260101, promoted")
+    assert lines.last.inner_text().startswith("made, this run")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
