@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 
@@ -18,10 +19,10 @@ class OtherWork:
     @contextlib.contextmanager
     def watch(self, *workers: int) -> Iterator[None]:
         """Watch for a while; this process and these workers are no others."""
-        processes = [psutil.Process(), *map(psutil.Process, workers)]
+        ours = (os.getpid(), *workers)
 
         def others() -> float:
-            return _busy() - sum(sum(process.cpu_times()[:2]) for process in processes)
+            return _busy() - sum(map(_seconds_of, ours))
 
         started, before = time.monotonic(), others()
         yield
@@ -39,3 +40,11 @@ def _busy() -> float:
     times = psutil.cpu_times()
     names = ("user", "nice", "system", "irq", "softirq", "steal")
     return sum(getattr(times, name, 0.0) for name in names)
+
+
+def _seconds_of(process: int) -> float:
+    """Seconds that a process has worked; nothing if somebody killed it, which its worker will tell."""
+    try:
+        return sum(psutil.Process(process).cpu_times()[:2])
+    except psutil.NoSuchProcess:
+        return 0.0

@@ -17,6 +17,7 @@ from benchmarks.options import Options
 from benchmarks.own import Own, OwnError
 from benchmarks.profiles import PROFILES
 from benchmarks.session import Session
+from benchmarks.workers import WorkerError
 from reports.verdicts import FAIL_ON, VERDICTS
 from tasks.own import OwnData
 
@@ -290,7 +291,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             reporter.write_line(line)
 
-    run = Session(config.stash[OPTIONS], planned, show)
+    try:
+        run = Session(config.stash[OPTIONS], planned, show)
+    except (OSError, WorkerError) as error:
+        raise pytest.UsageError(f"the run cannot begin: {error}") from error
     config.stash[SESSION] = run
     benchmarks = getattr(config, "_benchmarksession", None)
     if benchmarks is not None and benchmarks.json is None:
@@ -314,17 +318,22 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    yield
-    if run := session.config.stash.get(SESSION, None):
-        run.close()
+    run = session.config.stash.get(SESSION, None)
+    try:
+        with run.told() if run else nullcontext():  # pytest-benchmark writes its JSON
+            yield
+    finally:
+        if run:
+            run.close()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if run := config.stash.get(SESSION, None):
         terminalreporter.section("leaderboard")
-        for line in run.summary().splitlines():
-            terminalreporter.write_line(line)
-        if verdicts := run.verdicts():
-            terminalreporter.section("verdicts")
-            for line in verdicts.splitlines():
+        with run.told():
+            for line in run.summary().splitlines():
                 terminalreporter.write_line(line)
+            if verdicts := run.verdicts():
+                terminalreporter.section("verdicts")
+                for line in verdicts.splitlines():
+                    terminalreporter.write_line(line)

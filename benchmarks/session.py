@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -26,7 +27,14 @@ from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.options import Options
 from benchmarks.other_work import OtherWork
 from benchmarks.progress import Progress
-from benchmarks.workers import Worker, WorkerError, WorkerTimeout, call_in_worker, use_threads
+from benchmarks.workers import (
+    Worker,
+    WorkerError,
+    WorkerTimeout,
+    call_in_worker,
+    remove_sockets_of_the_dead,
+    use_threads,
+)
 from compressors import building
 from compressors.step import Unsupported
 from models import MODELS
@@ -47,6 +55,7 @@ from reports.records import (
     append,
     newest,
     read_run,
+    replacing,
     write_atomically,
 )
 from reports.tables import write_reports
@@ -54,6 +63,7 @@ from reports.verdicts import Comparison
 from tasks import TASKS
 from tasks.assets import Asset, AssetError, cache_folder, fetch, is_there
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 BUILD = "build"
 BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B", True)}
 
@@ -88,6 +98,7 @@ class Session:
             self.open.acquire(timeout=0)
         except Timeout:
             raise pytest.UsageError(f"{self.folder} is being written by another process") from None
+        remove_sockets_of_the_dead()
         self.before: dict[str, Any] = {}
         if self.options.resume:
             run = read_run(self.folder)
@@ -179,7 +190,7 @@ class Session:
 
     def gflops(self) -> float:
         """Return the speed of the fixed matrix product at this moment."""
-        if self.yardstick is None:
+        if self.yardstick is None or self.yardstick.closed:
             self.yardstick = Worker(
                 "benchmarks.workers:Function",
                 {"target": "benchmarks.machine:matmul_gflops"},
@@ -250,7 +261,10 @@ class Session:
             samples=str(samples.relative_to(self.folder)) if samples else None,
             facts=facts or {},
         )
-        append(self.folder, record)
+        try:
+            append(self.folder, record)
+        except OSError as error:  # whatever would be measured now, nobody would know of
+            pytest.exit(f"{_cannot_write(error)}, then go on with --resume", returncode=1)
         self.records[cell.id, measure] = record
 
     # ---- artifacts
@@ -394,10 +408,8 @@ class Session:
 
     def _write_info(self) -> None:
         write_atomically(self.folder / RUN, json.dumps(self.info, indent=1, ensure_ascii=False))
-        latest = self.options.output / "latest"
-        pointer = latest.with_name(f".latest-{os.getpid()}")
-        pointer.symlink_to(self.folder.name)
-        os.replace(pointer, latest)
+        with replacing(self.options.output / "latest") as pointer:
+            pointer.symlink_to(self.folder.name)
 
     def _show_if_complete(self, cell: Cell) -> None:
         found = [self.records.get((cell.id, m)) for m in self.planned.get(cell, [])]
@@ -408,6 +420,16 @@ class Session:
         line = f"{bad.status}: {bad.reason}" if bad else _figures(self.known_of(cell))
         self.show(self.progress.finished(f"{cell.id:<58} {line}"))
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Tell in one line that a disk is full or cannot be written: the records are kept."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            self.show(f"leanboard: {_cannot_write(error)}")
+
     def close(self) -> None:
         """End the workers that were kept, and write the account of the run's time."""
         self.references.close()
@@ -415,7 +437,8 @@ class Session:
             self.yardstick.close()
         self.info["account"] = self.account.to_json()
         self.info["other_work"] = self.other_work.share
-        self._write_info()
+        with self.told():
+            self._write_info()
         self.open.release()
 
     def summary(self) -> str:
@@ -428,6 +451,11 @@ class Session:
         if self.comparison is None:
             return None
         return night.write(self.folder, self.comparison, self.options.fail_on)
+
+
+def _cannot_write(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    return f"cannot write{where}: {error.strerror or error}; free some space or allow writing"
 
 
 def _file_name(cell: Cell) -> str:

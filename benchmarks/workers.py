@@ -8,25 +8,33 @@ told in one line.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import importlib.util
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
+
+import psutil
 
 from benchmarks.zygote import die_with_parent
 
 Start = Literal["spawn", "fork"]
 LEAVING_SECONDS = 5
+OWNER = "leanboard-"
+"""Begins the name of a file that says which process a temporary folder belongs to."""
 PRELOAD = (
     "benchmarks.zygote",
     "torch",
@@ -88,10 +96,31 @@ def use_threads(threads: int) -> None:
     os.environ["JOBLIB_MULTIPROCESSING"] = "0"  # scikit-learn's semaphores would outlive a kill
 
 
+@atexit.register
+def _leave_none_stopped() -> None:
+    """Kill the workers that an error kept us from closing: multiprocessing would wait for them.
+
+    It asks them to end, and a stopped process hears nothing.
+    """
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
+
+
+def remove_sockets_of_the_dead() -> None:
+    """Remove the zygote's socket of runs that were killed."""
+    for mark in Path(tempfile.gettempdir()).glob(f"pymp-*/{OWNER}*"):
+        owner = mark.name.removeprefix(OWNER)
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(mark.parent, ignore_errors=True)
+
+
 def context(start: Start) -> Any:
     """Return the multiprocessing context of a way to start."""
     if start == "spawn" or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    # Its socket lies in a folder of ours that a kill would leave behind: say whose it was.
+    Path(get_temp_dir(), f"{OWNER}{os.getpid()}").touch()
     zygote = multiprocessing.get_context("forkserver")
     zygote.set_forkserver_preload([m for m in PRELOAD if importlib.util.find_spec(m.split(".")[0])])
     return zygote
@@ -204,8 +233,12 @@ class Worker:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
-        if not self.closed:  # a call that failed has ended the process already
+        if self.closed:  # a call that failed has ended the process already
+            return
+        try:
             os.kill(self.pid, number)
+        except ProcessLookupError:  # somebody killed it while it was stopped
+            self._raise_crash()
 
     def close(self) -> None:
         """End the process: an idle one leaves by itself, a busy one is killed."""
@@ -214,7 +247,7 @@ class Worker:
         self._pipe.close()
         if not self._busy:
             with contextlib.suppress(ProcessLookupError):
-                self.resume()
+                os.kill(self.pid, signal.SIGCONT)
             self._process.join(LEAVING_SECONDS)
         self.closed = True
         if self._process.is_alive():

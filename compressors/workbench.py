@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.artifact import Artifact, seal
+from models.store import is_whole
 from models.tokenization import load_tokenizer, pad, tokenize
 from tasks.assets import cache_folder
 from tasks.task import Task
@@ -147,14 +148,15 @@ class Workbench:
     def _lessons(self, teacher: Artifact, texts: list[str]) -> Mapping[str, np.ndarray]:
         identity = json.dumps([2, teacher.sha256, self.device, texts]).encode()
         kept = cache_folder() / "lessons" / f"{hashlib.sha256(identity).hexdigest()}.npz"
-        if not kept.exists():
+        if not is_whole(kept):
             from models.networks import load_classifier
 
             network = load_classifier(teacher.folder, self.outputs)
             tokenizer = load_tokenizer(teacher.folder, self.task.max_tokens)
             lessons = self._ask(network, tokenize(tokenizer, texts))
             kept.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = kept.with_name(f"{os.getpid()}-{kept.name}")
+            # One process builds at a time: what has this name already is a killed one's.
+            unfinished = kept.with_name(f".{kept.name}")
             np.savez(unfinished, **lessons)  # type: ignore[arg-type]
             os.replace(unfinished, kept)
         return np.load(kept)

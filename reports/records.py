@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import math
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 SCHEMA = 1
 CELL = ("task", "model", "recipe", "device")
@@ -222,11 +227,26 @@ def find_run(name: str, output: Path) -> Path:
     raise RecordError(f"no run '{name}'{hint}")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file as a whole: nobody ever sees half of it."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to, which then takes the place of `path`: nobody ever sees half of it.
+
+    What a killed writer left beside it goes.
+    """
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        writer = old.suffix.removeprefix(".")
+        if writer.isdecimal() and not psutil.pid_exists(int(writer)):
+            old.unlink(missing_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
     try:
-        unfinished.write_text(text, encoding="utf-8")
+        yield unfinished
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a text file as a whole."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.requests import VALIDATION, evaluated
 from reports import statistics
 from reports.facts import Answers
-from reports.records import OK, write_atomically
+from reports.records import OK, replacing, write_atomically
 from tasks import TASKS
 from tasks.task import Example, Task
 
@@ -98,7 +98,8 @@ def keep_labels(splits: dict[str, list[Example]], target: Path) -> None:
     if not target.exists():
         labels = {name: [example.label for example in split] for name, split in splits.items()}
         arrays = {name: np.array(truth) for name, truth in labels.items()}
-        np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+        with replacing(target) as unfinished, unfinished.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def identity(examples: list[Example]) -> str:

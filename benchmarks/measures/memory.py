@@ -25,6 +25,7 @@ from benchmarks.workers import Worker
 from models.artifact import Artifact, file_sha256, read_manifest
 from models.predictors import RUNTIMES, load_predictor, modules_of
 from models.process_memory import is_exact, peak_bytes, reset_peak, resident
+from models.store import is_whole
 from reports.records import OK
 from tasks import TASKS
 from tasks.assets import cache_folder
@@ -74,8 +75,9 @@ def _predict(session: Session, cell: Cell, artifact: Artifact, worker: Worker) -
     identity = [artifact.sha256, _runtime(artifact), cell.device, threads, texts, requests]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     kept = cache_folder() / "predictions" / f"{key}.npz"
-    if not kept.exists():
-        unfinished = kept.with_name(f"{os.getpid()}-{kept.name}")
+    if not is_whole(kept):
+        # We are alone: what has this name already is a killed run's.
+        unfinished = kept.with_name(f".{kept.name}")
         kept.parent.mkdir(parents=True, exist_ok=True)
         worker.call("predict", splits=texts, requests=requests, target=str(unfinished))
         os.replace(unfinished, kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -310,6 +311,28 @@ def test_interrupting_keeps_what_was_measured(bench: Bench, tmp_path: Path) -> N
     rows = Outcome(tmp_path / "output", subprocess.CompletedProcess([], 2, text, "")).rows
     assert rows["majority"]["status"] == "ok"
     assert rows["finetune+sleeping"]["reason"] == "not measured"
+
+
+def test_a_run_that_cannot_keep_its_records_stops_and_says_so(bench: Bench, tmp_path: Path) -> None:
+    full = tmp_path / "full.py"
+    full.write_text(
+        "import errno, os\nfrom benchmarks import session\n"
+        "def append(folder, record):\n"
+        "    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / 'records.jsonl'))\n"
+        "session.append = append\n"
+        "session.write_reports = lambda folder: append(folder, None)\n"
+    )
+    outcome = bench("--extension", str(full), "--recipe", "majority")
+    assert outcome.status == pytest.ExitCode.TESTS_FAILED
+    assert re.search(r"records\.jsonl: No space left on device; .* --resume", outcome.text)
+    assert "Traceback" not in outcome.text
+    assert (outcome.folder / "run.json").exists()
+
+
+def test_a_run_that_cannot_begin_says_so(bench: Bench) -> None:
+    outcome = bench("--output", "/proc/nowhere", "--recipe", "majority")
+    assert outcome.status == pytest.ExitCode.USAGE_ERROR
+    assert "the run cannot begin" in outcome.text
 
 
 def test_two_runs_at_once_both_finish(bench: Bench, tmp_path: Path) -> None:

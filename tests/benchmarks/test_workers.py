@@ -8,13 +8,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from benchmarks.extensions import module_name
 from benchmarks.measures.latency import References, awake
-from benchmarks.workers import Worker, WorkerCrashed, WorkerFailed, WorkerTimeout, call_in_worker
+from benchmarks.session import Session
+from benchmarks.workers import (
+    Worker,
+    WorkerCrashed,
+    WorkerFailed,
+    WorkerTimeout,
+    call_in_worker,
+    remove_sockets_of_the_dead,
+)
 from tests.conftest import ROOT
 
 FILE = """
@@ -118,6 +127,32 @@ def test_a_dead_reference_is_replaced_and_a_tired_one_too(extension: str) -> Non
         references.close()
 
 
+def test_a_reference_that_was_killed_while_it_was_stopped_costs_one_cell(extension: str) -> None:
+    references = References()
+    try:
+        first = references.get("a", 0, lambda: subject(extension))
+        os.kill(first.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while psutil.pid_exists(first.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        with pytest.raises(WorkerCrashed, match="SIGKILL"), awake(first):
+            first.call("add", a=1, b=1)
+        with awake(references.get("a", 0, lambda: subject(extension))) as second:
+            assert second.call("add", a=1, b=1) == 2
+    finally:
+        references.close()
+
+
+def test_a_killed_yardstick_costs_one_cell(tmp_path: Path) -> None:
+    session = SimpleNamespace(yardstick=None, folder=tmp_path)
+    assert Session.gflops(session) > 0
+    os.kill(session.yardstick.pid, signal.SIGKILL)
+    with pytest.raises(WorkerCrashed, match="SIGKILL"):
+        Session.gflops(session)
+    assert Session.gflops(session) > 0
+    session.yardstick.close()
+
+
 def test_an_object_that_cannot_begin(extension: str) -> None:
     with pytest.raises(WorkerFailed, match="RuntimeError: cannot begin"):
         subject(extension, name="broken")
@@ -155,6 +190,31 @@ def test_workers_end_with_a_killed_parent(extension: str) -> None:
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not psutil.pid_exists(pid)
+
+
+def test_a_stopped_worker_that_nobody_closed_holds_nobody_up(extension: str) -> None:
+    code = (
+        "from tests.benchmarks.test_workers import subject\n"
+        f"worker = subject({extension!r}, 'spawn')\nworker.pause()\nraise SystemExit(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 3
+
+
+def test_the_socket_of_a_killed_run_goes(
+    extension: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import os, signal\nfrom tests.benchmarks.test_workers import subject\n"
+        f"worker = subject({extension!r})\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    assert list((tmp_path / "tmp").glob("*/listener-*"))
+    remove_sockets_of_the_dead()
+    assert not list((tmp_path / "tmp").glob("pymp-*"))
 
 
 def test_a_function_in_a_worker_of_its_own(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.artifact import MANIFEST, ArtifactError, open_artifact, read_manifest, seal
-from models.store import Store, StoreError
+from models.store import Store, StoreError, is_whole
 
 FACTS = {"format": "linear", "lineage": []}
 
@@ -171,3 +172,18 @@ def test_kill_while_writing_leaves_nothing_that_is_used(tmp_path: Path) -> None:
     assert not Store(tmp_path / "store").has("ab12")
     assert start(tmp_path, 0).wait(60) == 0
     assert Store(tmp_path / "store").get("ab12").manifest["files"][0]["bytes"] == 4
+
+
+def test_kept_arrays_with_a_flipped_bit_are_not_whole_or_still_the_same(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.npz"
+    np.savez(kept, logits=np.arange(8, dtype=np.float32))
+    whole = kept.read_bytes()
+    assert is_whole(kept)
+    assert not is_whole(tmp_path / "none.npz")
+    for position in range(len(whole)):
+        data = bytearray(whole)
+        data[position] ^= 1
+        kept.write_bytes(data)
+        if is_whole(kept):
+            with np.load(kept) as found:
+                assert all(np.array_equal(found[name], np.arange(8)) for name in found)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -20,6 +24,8 @@ from reports.records import (
     newest,
     read,
     read_run,
+    replacing,
+    write_atomically,
 )
 
 CELL = {"task": "t", "model": "m", "recipe": "finetune", "device": "cpu", "seed": 0}
@@ -98,3 +104,25 @@ def test_finding_a_run(tmp_path: Path) -> None:
     (tmp_path / "one" / "run.json").write_text("{")
     with pytest.raises(RecordError, match="is damaged"):
         read_run(tmp_path / "one")
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for left in (f".run.json.{dead.pid}", f".run.json.{os.getppid()}", ".run.json.html"):
+        (tmp_path / left).write_text("half")
+    write_atomically(tmp_path / "run.json", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f".run.json.{os.getppid()}",
+        ".run.json.html",
+        "run.json",
+    ]
+
+
+def test_who_fails_to_write_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "labels.npz").write_text("old")
+    with contextlib.suppress(OSError), replacing(tmp_path / "labels.npz") as unfinished:
+        unfinished.write_text("ne")
+        raise OSError("the disk is full")
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.npz"]
+    assert (tmp_path / "labels.npz").read_text() == "old"
