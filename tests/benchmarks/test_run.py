@@ -320,7 +320,7 @@ def test_a_run_that_cannot_keep_its_records_stops_and_says_so(bench: Bench, tmp_
         "def append(folder, record):\n"
         "    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / 'records.jsonl'))\n"
         "session.append = append\n"
-        "session.write_reports = lambda folder: append(folder, None)\n"
+        "session.write_reports = lambda folder, _: append(folder, None)\n"
     )
     outcome = bench("--extension", str(full), "--recipe", "majority")
     assert outcome.status == pytest.ExitCode.TESTS_FAILED
