@@ -141,6 +141,12 @@ def test_attention_in_onnx_guards_against_no_empty_text() -> None:
     assert "IsNaN" not in kinds("finetune+onnx")
 
 
+def test_a_graph_does_not_tell_where_its_code_lay() -> None:
+    written = (made("finetune+onnx").folder / "model.onnx").read_bytes()
+    assert b"site-packages" not in written
+    assert b"stack_trace" not in written
+
+
 def test_static_int8_measures_no_activation_at_a_call() -> None:
     assert "DynamicQuantizeLinear" in kinds("finetune+onnx-int8")
     assert "DynamicQuantizeLinear" not in kinds("finetune+onnx-int8-static")
