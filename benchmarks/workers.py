@@ -8,7 +8,6 @@ told in one line.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import faulthandler
 import importlib.util
@@ -94,17 +93,6 @@ def use_threads(threads: int) -> None:
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["JOBLIB_MULTIPROCESSING"] = "0"  # scikit-learn's semaphores would outlive a kill
-
-
-@atexit.register
-def _leave_none_stopped() -> None:
-    """Kill the workers that an error kept us from closing: multiprocessing would wait for them.
-
-    It asks them to end, and a stopped process hears nothing.
-    """
-    for process in multiprocessing.active_children():
-        if process.daemon:
-            process.kill()
 
 
 def remove_sockets_of_the_dead() -> None:

@@ -192,15 +192,6 @@ def test_workers_end_with_a_killed_parent(extension: str) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_a_stopped_worker_that_nobody_closed_holds_nobody_up(extension: str) -> None:
-    code = (
-        "from tests.benchmarks.test_workers import subject\n"
-        f"worker = subject({extension!r}, 'spawn')\nworker.pause()\nraise SystemExit(3)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False)
-    assert done.returncode == 3
-
-
 def test_the_socket_of_a_killed_run_goes(
     extension: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
