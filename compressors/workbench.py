@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.artifact import Artifact, seal
-from models.store import is_whole
+from models.store import kept_arrays
 from models.tokenization import load_tokenizer, pad, tokenize
-from tasks.assets import cache_folder
 from tasks.task import Task
 
 if TYPE_CHECKING:
@@ -146,20 +142,16 @@ class Workbench:
         return (logits.argmax(axis=1) != labels).astype(np.float64)
 
     def _lessons(self, teacher: Artifact, texts: list[str]) -> Mapping[str, np.ndarray]:
-        identity = json.dumps([2, teacher.sha256, self.device, texts]).encode()
-        kept = cache_folder() / "lessons" / f"{hashlib.sha256(identity).hexdigest()}.npz"
-        if not is_whole(kept):
+        def make(target: Path) -> None:
             from models.networks import load_classifier
 
             network = load_classifier(teacher.folder, self.outputs)
             tokenizer = load_tokenizer(teacher.folder, self.task.max_tokens)
             lessons = self._ask(network, tokenize(tokenizer, texts))
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            # One process builds at a time: what has this name already is a killed one's.
-            unfinished = kept.with_name(f".{kept.name}")
-            np.savez(unfinished, **lessons)  # type: ignore[arg-type]
-            os.replace(unfinished, kept)
-        return np.load(kept)
+            np.savez(target, **lessons)  # type: ignore[arg-type]
+
+        identity = [2, teacher.sha256, self.device, texts]
+        return np.load(kept_arrays("lessons", identity, make))
 
     def _ask(self, network: Any, ids: list[list[int]]) -> dict[str, np.ndarray]:
         import torch

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -22,6 +25,26 @@ def is_whole(arrays: Path) -> bool:
             return kept.testzip() is None
     except Exception:  # a flipped bit may say: encrypted, of another version, packed otherwise
         return False
+
+
+def kept_arrays(kind: str, identity: list[Any], make: Callable[[Path], None]) -> Path:
+    """Return an npz that the cache keeps under what it was made from; make it if it is not whole.
+
+    One process makes it at a time: what has the unfinished one's name already is a killed one's.
+
+    Args:
+        kind: its folder in the cache.
+        identity: all that its content depends on, as JSON can say it.
+        make: writes the npz to a path.
+    """
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    kept = cache_folder() / kind / f"{key}.npz"
+    if not is_whole(kept):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_name(f".{kept.name}")
+        make(unfinished)
+        os.replace(unfinished, kept)
+    return kept
 
 
 class StoreError(RuntimeError):

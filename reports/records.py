@@ -246,6 +246,14 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Replace a compressed npz as a whole."""
+    import numpy as np
+
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace a text file as a whole."""
     with replacing(path) as unfinished:

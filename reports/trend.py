@@ -98,13 +98,15 @@ def _beside(folder: Path, now: RunFacts) -> Iterator[tuple[str, dict[str, CellFa
     """Read the newest runs beside one: their cells of the same hardware and as many threads."""
     paths = [path.parent for path in folder.parent.glob(f"*/{RUN}")]
     others = sorted(path for path in paths if not path.is_symlink() and path.name != folder.name)
-    devices = {device_of(cell) for cell in now.cells}
+    hardware = {
+        device: _hardware(now, device) for device in {device_of(cell) for cell in now.cells}
+    }
     for path in others[-NIGHTS:]:
         with suppress(RecordError):
             run = facts_of(read_run(path))
             if run.info.get("threads") == now.info.get("threads"):
                 same = {
-                    device for device in devices if _hardware(run, device) == _hardware(now, device)
+                    device for device, ours in hardware.items() if _hardware(run, device) == ours
                 }
                 cells = run.cells.items()
                 yield (

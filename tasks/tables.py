@@ -56,7 +56,8 @@ def tables(source: str) -> dict[str, Table]:
         return _saved(path)
     if path.is_file():
         return {WHOLE: table(path)}
-    if near := get_close_matches(source.rpartition("/")[2], _GLUE_NAMES, n=1):
+    owner, _, name = source.rpartition("/")
+    if owner in ("", "glue") and (near := get_close_matches(name, _GLUE_NAMES, n=1)):
         raise DataError(f"{source}: no such file or folder; did you mean glue/{near[0]}?")
     if not _HUB_ID.fullmatch(source) or path.suffix in READERS:
         raise DataError(f"{source}: no such file or folder")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT, TINY, Outcome
+from tests.conftest import ROOT, TINY, Bench, Outcome
 
 EXAMPLES = ROOT / "examples"
 
@@ -57,3 +57,17 @@ def test_a_measure_is_taken_of_every_row(together: Outcome) -> None:
     for record in found.values():
         assert 0 < record["metrics"]["typos_accuracy"]["value"] <= 1
         assert record["metrics"]["typos_accuracy"]["lower_is_better"] is False
+
+
+def test_a_fault_is_in_the_cells_of_its_format_alone(
+    bench: Bench,
+) -> None:
+    faulty = ["--extension", str(EXAMPLES / "faults.py"), "-k", "accuracy"]
+    recipes = ["--recipe", "finetune,finetune+onnx-int8"]
+    outcome = bench(*faulty, *recipes, "--profile", "smoke", FAULT="wrong:20")
+    assert outcome.status == 0, outcome.text
+    assert outcome.rows["finetune+onnx-int8"]["agreement"] < 0.9
+    assert outcome.rows["finetune"]["agreement"] == 1.0
+    refused = bench(*faulty, *recipes, FAULT="slower:2")
+    assert refused.status == pytest.ExitCode.USAGE_ERROR
+    assert "one of slow, heavy, wrong, crash, fat, slow-reference, short-test" in refused.text

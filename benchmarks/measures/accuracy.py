@@ -14,7 +14,7 @@ from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.requests import VALIDATION, evaluated
 from reports import statistics
 from reports.facts import Answers
-from reports.records import OK, replacing, write_atomically
+from reports.records import OK, write_arrays, write_atomically
 from tasks import TASKS
 from tasks.task import Example, Task
 
@@ -97,9 +97,7 @@ def keep_labels(splits: dict[str, list[Example]], target: Path) -> None:
     """Write the truth beside the predictions, so that every score can be made again."""
     if not target.exists():
         labels = {name: [example.label for example in split] for name, split in splits.items()}
-        arrays = {name: np.array(truth) for name, truth in labels.items()}
-        with replacing(target) as unfinished, unfinished.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        write_arrays(target, {name: np.array(truth) for name, truth in labels.items()})
 
 
 def identity(examples: list[Example]) -> str:
@@ -144,9 +142,11 @@ def score(
     else:
         chosen = logits["test"].argmax(axis=1)
         metrics["accuracy"] = float((chosen == labels["test"]).mean())
-        metrics |= {name: score(chosen, labels["test"]) for name, score in SCORES.items()}
-        if len(task.labels) != 2:
-            del metrics["f1"]
+        metrics |= {
+            name: by(chosen, labels["test"])
+            for name, by in SCORES.items()
+            if name != "f1" or len(task.labels) == 2
+        }
         metrics["calibration_error"] = statistics.calibration_error(logits["test"], labels["test"])
     if reference:
         theirs = _logits(reference, {"test": splits["test"]})["test"]
@@ -192,9 +192,9 @@ def _against_reference(
     else:
         mine, other = ours.argmax(axis=1), theirs.argmax(axis=1)
         gap, p = statistics.accuracy_difference(mine == labels, other == labels)
-        if score := SCORES.get(task.metric):
+        if by := SCORES.get(task.metric):
             gap = statistics.bootstrap(
-                lambda mine, other, truth: score(mine, truth) - score(other, truth),
+                lambda mine, other, truth: by(mine, truth) - by(other, truth),
                 mine,
                 other,
                 labels,

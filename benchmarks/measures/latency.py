@@ -27,7 +27,7 @@ from models.artifact import Artifact, read_manifest
 from models.predictors import load_predictor
 from reports.facts import LATER
 from reports.limits import SECOND
-from reports.records import FAILED, OK, replacing
+from reports.records import FAILED, OK, write_arrays
 
 if TYPE_CHECKING:
     from benchmarks.matrix import Cell
@@ -332,8 +332,7 @@ def save(pairs: list[Pair], target: Path) -> None:
             arrays[f"reference_{kind}"] = np.stack(
                 [p.reference[kind] for p in pairs if p.reference]
             )
-    with replacing(target) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    write_arrays(target, arrays)
 
 
 LATENCY = Measure("latency", METRICS, take)

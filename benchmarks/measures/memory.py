@@ -8,11 +8,8 @@ splits: one load serves both.
 from __future__ import annotations
 
 import gc
-import hashlib
 import importlib
 import importlib.util
-import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -25,10 +22,9 @@ from benchmarks.workers import Worker
 from models.artifact import Artifact, file_sha256, read_manifest
 from models.predictors import RUNTIMES, load_predictor, modules_of
 from models.process_memory import is_exact, peak_bytes, reset_peak, resident
-from models.store import is_whole
-from reports.records import OK
+from models.store import kept_arrays
+from reports.records import OK, replacing
 from tasks import TASKS
-from tasks.assets import cache_folder
 
 if TYPE_CHECKING:
     from benchmarks.matrix import Cell
@@ -73,18 +69,13 @@ def _predict(session: Session, cell: Cell, artifact: Artifact, worker: Worker) -
     requests = session.requests(cell)
     threads = session.options.threads
     identity = [artifact.sha256, _runtime(artifact), cell.device, threads, texts, requests]
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    kept = cache_folder() / "predictions" / f"{key}.npz"
-    if not is_whole(kept):
-        # We are alone: what has this name already is a killed run's.
-        unfinished = kept.with_name(f".{kept.name}")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        worker.call("predict", splits=texts, requests=requests, target=str(unfinished))
-        os.replace(unfinished, kept)
-    target = session.predictions(cell)
-    unfinished = target.with_name(f".{target.name}")
-    shutil.copyfile(kept, unfinished)
-    os.replace(unfinished, target)
+
+    def make(target: Path) -> None:
+        worker.call("predict", splits=texts, requests=requests, target=str(target))
+
+    kept = kept_arrays("predictions", identity, make)
+    with replacing(session.predictions(cell)) as unfinished:
+        shutil.copyfile(kept, unfinished)
 
 
 def _runtime(artifact: Artifact) -> list[Any]:

@@ -4,7 +4,7 @@ import datetime
 import os
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +15,9 @@ from benchmarks.profiles import PROFILES, Profile
 from compressors import STEPS
 from compressors.step import NOTHING, Step, headline
 from models import MODELS, linear_head
-from models.model import Model, Shape
+from models.model import Shape
 from tasks import TASKS
-from tasks.movies import MOVIES
+from tests.tiny import narrow_bert, small_task
 
 SIZES = {"train": 96, "validation": 32, "test": 64, "amazon": 32, "unlabelled": 32}
 BLOCK = 1 << 16
@@ -35,44 +35,8 @@ PROFILES["soak"] = Profile(
     tasks=("small",), models=("none",), recipes=("majority",), pairs=1, rounds=1, shifted_cap=16
 )
 
-
-def read():
-    """Take the first sentences of each split of `movies`."""
-    splits = MOVIES.splits()
-    return {name: splits[name][:size] for name, size in SIZES.items()}
-
-
-TASKS["small"] = replace(
-    MOVIES, name="small", read=read, shifted=("amazon",), sizes=SIZES, data_sha256=None
-)
-
-
-def write(folder):
-    """Write the config of a BERT of two narrow layers, and MiniLM's tokenizer."""
-    from transformers import BertConfig
-
-    from models.minilm_bert import write_tokenizer
-
-    BertConfig(
-        vocab_size=30522,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-    ).save_pretrained(folder)
-    write_tokenizer(folder)
-
-
-MODELS["small-bert"] = Model(
-    name="small-bert",
-    title="BERT of 2 layers x 16, random weights",
-    shape=Shape(layers=2, hidden=16, heads=2, ffn=32),
-    revision="small-1",
-    source="nothing",
-    licence="Apache-2.0",
-    write=write,
-    pretrained=False,
-)
+TASKS["small"] = small_task("small", SIZES)
+MODELS["small-bert"] = narrow_bert("small", Shape(layers=2, hidden=16, heads=2, ffn=32))
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,11 @@ def test_a_name_that_is_nearly_one_of_them_is_named(name: str) -> None:
         declare(OwnData(name))
 
 
+def test_a_data_set_of_somebody_else_is_asked_for_all_the_same(hub: Path) -> None:
+    with pytest.raises(DataError, match=r"someone/sst2: .*the hub gives no data set"):
+        declare(OwnData("someone/sst2"))
+
+
 def test_every_task_is_complete() -> None:
     metrics = {"accuracy", "f1", "mcc", "pearson"}
     for name, benchmark in GLUE.items():
