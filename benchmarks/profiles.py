@@ -11,7 +11,18 @@ REFERENCE = "finetune"
 AS_IS = "as-is"
 """The reference of a model that is fine-tuned already."""
 
-EVERY_MODEL = (
+POST_TRAINING = (
+    REFERENCE,
+    "finetune+bf16",
+    "finetune+int8",
+    "finetune+onnx",
+    "finetune+onnx-int8",
+    "finetune+onnx-int8-static",
+    "finetune+trim-vocab+onnx-int8",
+)
+"""What needs no training once there is a fine-tuned model."""
+
+FIRST_SET = (
     REFERENCE,
     "finetune+bf16",
     "finetune+int8",
@@ -19,20 +30,11 @@ EVERY_MODEL = (
     "finetune+onnx-int8",
     "finetune+distill:3",
     "finetune+distill:3+onnx-int8",
+    "student:3",
+    "finetune+prune-ffn:0.5+finetune",
     "features+logistic",
 )
-FIRST_SET = (*EVERY_MODEL, "student:3", "finetune+prune-ffn:0.5+finetune")
 """At least one recipe of each family, and what distillation is compared with."""
-
-POST_TRAINING = (
-    REFERENCE,
-    "finetune+bf16",
-    "finetune+int8",
-    "finetune+onnx",
-    "finetune+onnx-int8",
-    "finetune+trim-vocab+onnx-int8",
-)
-"""What needs no training once there is a fine-tuned model."""
 
 METHODS = (
     "finetune:0",
@@ -101,7 +103,7 @@ PROFILES: dict[str, Profile] = {
     "quick": Profile(
         tasks=("movies",),
         models=("minilm-bert", "minilm-roberta", "transformer-scratch"),
-        recipes=(*CONTROLS, *EVERY_MODEL),
+        recipes=(*CONTROLS, *POST_TRAINING, "features+logistic"),
         recipes_of={"minilm-bert": (*CONTROLS, *FIRST_SET)},
         rounds=1,
         shifted_cap=300,
