@@ -48,9 +48,11 @@ def recipes() -> str:
     """The recipes of each profile, with the families that each one chains."""
     parts = []
     for name, profile in PROFILES.items():
-        width = max(map(len, profile.recipes))
-        lines = [f"  {r:<{width}}  {', '.join(parse_recipe(r).families)}" for r in profile.recipes]
-        parts.append("\n".join([f"--profile {name}", *lines]))
+        for model, chosen in {"": profile.recipes, **profile.recipes_of}.items():
+            width = max(map(len, chosen))
+            lines = [f"  {r:<{width}}  {', '.join(parse_recipe(r).families)}" for r in chosen]
+            of_model = f", {model}" if model else ""
+            parts.append("\n".join([f"--profile {name}{of_model}", *lines]))
     return "\n\n".join([*parts, "Any steps that fit together make a recipe: join them with '+'."])
 
 

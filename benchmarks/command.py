@@ -12,6 +12,8 @@ from benchmarks import export_command, extensions, merge_command, pick_command
 from benchmarks.catalogue import LISTS
 from benchmarks.export_command import ExportError
 from benchmarks.extensions import ExtensionError
+from benchmarks.matrix import SelectionError
+from benchmarks.options import verdict_names
 from models.artifact import ArtifactError
 from reports import baselines, dashboards, night
 from reports.baselines import BaselineError
@@ -21,7 +23,7 @@ from reports.history import history
 from reports.pick import BoundError
 from reports.records import RecordError, find_run, read_run
 from reports.tables import write_reports
-from reports.verdicts import FAIL_ON, VERDICTS, Comparison
+from reports.verdicts import FAIL_ON, Comparison
 
 OUTPUT = Path("reports/output")
 BASELINES = Path("reports/baselines")
@@ -79,7 +81,7 @@ def _compare(commands: Any) -> None:
     compared.add_argument("after", metavar="B", help="a run")
     compared.add_argument("--format", choices=FORMATS, default="terminal")
     compared.add_argument("--partial", action="store_true", help="B was narrowed on purpose")
-    compared.add_argument("--fail-on", type=verdict_names, default=FAIL_ON, metavar="VERDICTS")
+    compared.add_argument("--fail-on", default=",".join(FAIL_ON), metavar="VERDICTS")
     compared.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
 
 
@@ -88,20 +90,6 @@ FORMATS: dict[str, Callable[[Comparison, Sequence[str]], str]] = {
     "markdown": night.markdown,
     "json": night.json_text,
 }
-
-
-def verdict_names(text: str) -> tuple[str, ...]:
-    """Read `regressed,missing`.
-
-    Raises:
-        ArgumentTypeError: a word is no verdict.
-    """
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
-        if name not in VERDICTS:
-            known = ", ".join(VERDICTS)
-            raise argparse.ArgumentTypeError(f"'{name}' is no verdict; verdicts: {known}")
-    return names
 
 
 def _facts(name: str, output: Path) -> RunFacts:
@@ -125,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ExportError,
         ExtensionError,
         RecordError,
+        SelectionError,
     ) as error:
         print(f"leanboard: {error}", file=sys.stderr)
         return 2
@@ -146,13 +135,14 @@ def _report(given: argparse.Namespace) -> int:
 
 
 def _compared(given: argparse.Namespace) -> int:
+    fail_on = verdict_names(given.fail_on)
     after = _facts(given.after, given.output)
     if any(Path(given.before).glob(f"*/{baselines.FILE}")):
         comparison = against(Path(given.before), after, given.partial)
     else:
         comparison = between(_facts(given.before, given.output), after, given.partial)
-    print(FORMATS[given.format](comparison, given.fail_on))
-    return comparison.status(given.fail_on)
+    print(FORMATS[given.format](comparison, fail_on))
+    return comparison.status(fail_on)
 
 
 def _promote(given: argparse.Namespace) -> int:

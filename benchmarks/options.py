@@ -79,7 +79,7 @@ class Options:
             profile_name=profile,
             against=against,
             partial=partial,
-            fail_on=_verdicts(fail_on),
+            fail_on=verdict_names(fail_on),
             baseline=() if against is None else _baseline(against),
         )
 
@@ -105,7 +105,12 @@ def _check_same(folder: Path, now: dict[str, object]) -> None:
             )
 
 
-def _verdicts(text: str) -> tuple[str, ...]:
+def verdict_names(text: str) -> tuple[str, ...]:
+    """Read `regressed,missing`.
+
+    Raises:
+        SelectionError: a word is no verdict.
+    """
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     return tuple(one_of("verdict", name, VERDICTS) for name in names)
 
