@@ -111,10 +111,11 @@ PROFILES: dict[str, Profile] = {
     "nightly": Profile(
         tasks=("movies",),
         models=("minilm-bert", "minilm-roberta"),
-        recipes=(*CONTROLS, *FIRST_SET),
+        recipes=(*CONTROLS, *POST_TRAINING, "features+logistic"),
+        recipes_of={"minilm-bert": (*CONTROLS, *FIRST_SET)},
         pairs=5,
         rounds=1,
-        shifted_cap=200,
+        shifted_cap=300,
     ),
     "post-training": Profile(
         tasks=("movies",),
