@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from models.processor import cpu_info, processor
+
 INSTRUCTIONS = [
     "avx2",
     "avx512f",
@@ -51,18 +53,8 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 """Modules that the distribution which brings them names otherwise."""
 
 
-def _cpu_info(field: str) -> str | None:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
-
-
-def _cpu() -> str:
-    return _cpu_info("model name") or platform.processor() or platform.machine()
-
-
 def _instructions() -> list[str]:
-    flags = set((_cpu_info("flags") or _cpu_info("Features") or "").split())
+    flags = set((cpu_info("flags") or cpu_info("Features") or "").split())
     return [name for name in INSTRUCTIONS if name in flags]
 
 
@@ -86,7 +78,7 @@ def _command(*words: str) -> str | None:
 
 
 FACTS: dict[str, Callable[[], Any]] = {
-    "cpu": _cpu,
+    "cpu": processor,
     "instructions": _instructions,
     "cores": lambda: psutil.cpu_count(logical=False),
     "logical_cores": psutil.cpu_count,

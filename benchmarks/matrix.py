@@ -44,6 +44,22 @@ class Cell:
         return asdict(self)
 
 
+def cell_of(name: str) -> Cell:
+    """Read a cell's id.
+
+    Raises:
+        SelectionError: its task or model is not known.
+    """
+    task, model, recipe, device, seed = name.split("/")
+    return Cell(
+        one_of("task", task, TASKS),
+        one_of("model", model, [*MODELS, NO_MODEL]),
+        recipe,
+        one_of("device", device, DEVICES),
+        int(seed.removeprefix("s")),
+    )
+
+
 @dataclass(frozen=True)
 class Selection:
     """What the options say; an empty tuple means: as the profile says."""

@@ -10,7 +10,7 @@ from typing import Self
 
 from benchmarks import extensions, machine
 from benchmarks.devices import present
-from benchmarks.matrix import SelectionError, one_of
+from benchmarks.matrix import Cell, SelectionError, cell_of, one_of
 from benchmarks.own import Own
 from benchmarks.profiles import PROFILES, Profile
 from reports.baselines import BaselineError, read_all
@@ -103,6 +103,15 @@ def _check_same(folder: Path, now: dict[str, object]) -> None:
             raise SelectionError(
                 f"--resume: {folder.name} was made with {name} {then}, this would be {value}"
             )
+
+
+def planned_before(folder: Path) -> list[Cell]:
+    """Return the cells that a run was to have.
+
+    Raises:
+        SelectionError: one is of a task or model that this command does not bring.
+    """
+    return [cell_of(name) for name in read_run(folder).info.get("planned", {})]
 
 
 def verdict_names(text: str) -> tuple[str, ...]:

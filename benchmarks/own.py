@@ -51,7 +51,7 @@ class Own:
         known, declarations, notes = [], [], []
         try:
             for name in names:
-                if name in MODELS or not is_own(name):
+                if not is_brought(name):
                     known.append(name)
                     continue
                 model = models.own.own_model(name, {*MODELS, NO_MODEL})
@@ -81,6 +81,11 @@ class Own:
         text = json.dumps(self.declarations, indent=1, ensure_ascii=False)
         write_atomically(folder / OWN, text)
         return folder / OWN
+
+
+def is_brought(model: str) -> bool:
+    """Say whether a `--model` is a user's own: no name that is known, but a path or a hub id."""
+    return model not in MODELS and is_own(model)
 
 
 def load(file: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks.matrix import Cell, Selection, SelectionError, select
 from benchmarks.measures import MEASURES
-from benchmarks.options import Options
-from benchmarks.own import Own, OwnError
+from benchmarks.options import Options, planned_before
+from benchmarks.own import Own, OwnError, is_brought
 from benchmarks.profiles import PROFILES
 from benchmarks.session import Session
 from benchmarks.workers import WorkerError
@@ -172,19 +172,25 @@ def pytest_configure(config: pytest.Config) -> None:
             partial=option.partial,
             fail_on=option.fail_on,
         )
-        own = Own.declare(_models(option.model), _split(option.task), _own_data(option))
-        options = replace(options, own=own)
-        cells = select(
-            Selection(
-                profile=option.profile,
-                tasks=own.tasks,
-                models=own.models,
-                recipes=_split(option.recipe),
-                devices=_split(option.device),
-                seeds=_seeds(option.seed),
-                ablate=option.ablate,
-            )
+        models = _models(option.model)
+        said = Selection(
+            profile=option.profile,
+            tasks=_split(option.task),
+            models=tuple(name for name in models if not is_brought(name)),
+            recipes=_split(option.recipe),
+            devices=_split(option.device),
+            seeds=_seeds(option.seed),
+            ablate=option.ablate,
         )
+        data = _own_data(option)
+        select(said)  # a wrong name is refused before anything is downloaded
+        own = Own.declare(models, said.tasks, data)
+        options = replace(options, own=own)
+        selection = replace(said, tasks=own.tasks, models=own.models)
+        if options.resume and selection == Selection(profile=option.profile):
+            cells = planned_before(options.folder)
+        else:
+            cells = select(selection)
     except (SelectionError, OwnError) as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[OPTIONS] = options

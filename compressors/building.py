@@ -19,6 +19,7 @@ from models.artifact import Artifact, seal
 from models.model import Model
 from models.process_memory import peak_bytes, reset_peak
 from models.store import Store
+from models.training import bf16_is_fast
 from tasks import TASKS
 from tasks.task import Task
 
@@ -44,8 +45,10 @@ def base_key(model: Model, task: Task) -> str:
 def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device: str) -> list[str]:
     """Return the store's key of the artifact after each step.
 
-    A key depends on everything that makes the bytes: the model's pinned revision, the data, the
-    seed, the device, and each step's parameters, code version and libraries. Nothing else.
+    A key depends on all that one chooses: the model's pinned revision, the data and where texts are
+    cut, the seed, the device, and each step's parameters, code version and libraries. What the
+    machine adds, its threads among it, can move the last bits of a trained network; the lineage
+    has it, and the same file is timed with one thread and with two.
     """
     # A head that is fine-tuned already is matched with the labels by their names.
     names = list(task.labels) if model and model.head is not None else []
@@ -53,6 +56,7 @@ def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device
         base_key(model, task) if model else NOTHING,
         task.name,
         task.data_hash(),
+        task.max_tokens,
         seed,
         device,
         *names,
@@ -158,6 +162,7 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
         "peak_bytes": peak_bytes(),
         "device": bench.device,
         "threads": bench.threads,
+        "bf16": bf16_is_fast(bench.device) if "torch" in step.libraries else None,
         "parent": parent.sha256 if parent else None,
         "versions": library_versions(step.libraries),
     }

@@ -1,4 +1,4 @@
-"""The distilled student's control: the same layers, about as many steps on `movies`, no teacher."""
+"""The distilled student's control: the same layers, as many steps, no teacher."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from compressors.distill import fewer_layers, keep_layers
+from compressors.distill import Distill, fewer_layers, keep_layers
 from compressors.finetune import name_labels
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, headline
+from compressors.teaching import TEXTS
 from models.networks import LAYERS
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Student(Step):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
 
     layers: int = headline(3, low=1, high=48)
-    epochs: int = 4
+    epochs: int | None = None
+    """None: as many steps as `distill:N`, which reads unlabelled text beside the training text."""
     learning_rate: float = 1e-4
 
     def plan(self, before: Plan, device: str) -> Plan:
@@ -48,7 +50,7 @@ class Student(Step):
             student,
             source,
             "train",
-            epochs=self.epochs,
+            epochs=self.epochs or self._epochs_of_distill(workbench),
             learning_rate=self.learning_rate,
             first_token=True,
         )
@@ -57,3 +59,8 @@ class Student(Step):
         workbench.keep(source, "tokenizer.json")
         shape = source.manifest["shape"] | {"layers": self.layers}
         return workbench.seal(source, format=PYTORCH, shape=shape)
+
+    @staticmethod
+    def _epochs_of_distill(workbench: Workbench) -> int:
+        taught, alone = (len(workbench.texts(*splits)) for splits in (TEXTS, ["train"]))
+        return max(1, round(Distill.epochs * taught / alone))

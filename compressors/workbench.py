@@ -150,7 +150,7 @@ class Workbench:
             lessons = self._ask(network, tokenize(tokenizer, texts))
             np.savez(target, **lessons)  # type: ignore[arg-type]
 
-        identity = [2, teacher.sha256, self.device, texts]
+        identity = [3, teacher.sha256, self.task.max_tokens, self.device, texts]
         return np.load(kept_arrays("lessons", identity, make))
 
     def _ask(self, network: Any, ids: list[list[int]]) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 from models.artifact import Artifact, ArtifactError, open_artifact, read_manifest
@@ -45,6 +46,22 @@ def kept_arrays(kind: str, identity: list[Any], make: Callable[[Path], None]) ->
         make(unfinished)
         os.replace(unfinished, kept)
     return kept
+
+
+def kept_facts(
+    kind: str, identity: list[Any], find: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what the cache keeps as `kept_arrays` does; find it if it is not there.
+
+    Args:
+        find: returns what JSON can say.
+    """
+
+    def make(target: Path) -> None:
+        np.savez(target, facts=json.dumps(find()))
+
+    with np.load(kept_arrays(kind, identity, make)) as kept:
+        return json.loads(str(kept["facts"]))
 
 
 class StoreError(RuntimeError):

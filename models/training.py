@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.processor import processor
 from models.tokenization import pad
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def bf16_is_fast(device: str) -> bool:
     """Say whether the device multiplies faster in bf16 than in fp32.
 
     On a CPU its instructions do not tell: with avx512_bf16 and no AMX, bf16 reached 370 GFLOP/s on
-    two cores of an AMD EPYC, but 175 on two of an Intel Xeon that did 327 in fp32.
+    two cores of an AMD EPYC, but 175 on two of an Intel Xeon that did 327 in fp32. It is timed once
+    and kept in the cache: what is trained twice is computed twice in the same way.
     """
     import torch
 
@@ -43,11 +45,24 @@ def bf16_is_fast(device: str) -> bool:
         return torch.cuda.is_bf16_supported()
     if device == "cpu":
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return native and _seconds_of_products("bfloat16") < 0.8 * _seconds_of_products("float32")
+        return native and _kept_choice()
     return False
 
 
 @cache
+def _kept_choice() -> bool:
+    import torch
+
+    from models.store import kept_facts
+
+    def measure() -> dict[str, bool]:
+        fast = _seconds_of_products("bfloat16") < 0.8 * _seconds_of_products("float32")
+        return {"bf16_is_fast": fast}
+
+    identity = [processor(), torch.__version__, torch.get_num_threads()]
+    return kept_facts("autocast", identity, measure)["bf16_is_fast"]
+
+
 def _seconds_of_products(dtype: str) -> float:
     """Time a matrix product as a layer has them; the best of many, because others disturb it."""
     import torch

@@ -1,4 +1,4 @@
-"""The leaderboard: one flat row a cell, made from its records, and the answer to the user's question."""
+"""The leaderboard: one flat row a cell, made from its records."""
 
 from __future__ import annotations
 
@@ -170,46 +170,3 @@ def _mark_pareto(table: list[Row]) -> None:
         for row, point in zip(group, points, strict=True):
             no_worse = (points <= point).all(axis=1)
             row["pareto"] = not (no_worse & (points < point).any(axis=1)).any()
-
-
-def answer(table: list[Row]) -> list[str]:
-    """Say for each task, model, device and seed which row to ship: three sentences each."""
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in table:
-        groups[row["task"], row["model"], row["device"], row["seed"]].append(row)
-    several = len({row["seed"] for row in table}) > 1
-    sentences = []
-    for (task, model, device, seed), group in groups.items():
-        if model != NO_MODEL and any(row["recipe"] in REFERENCES for row in group):
-            where = f"{task}, {model} on {device}" + (f", seed {seed}" if several else "")
-            sentences += _answer_for(where, group)
-    return sentences
-
-
-def _answer_for(where: str, group: list[Row]) -> list[str]:
-    good = [
-        row
-        for row in group
-        if row["status"] == OK
-        and row["recipe"] not in REFERENCES
-        and (row["quality_retained"] or 0) >= WITHIN
-    ]
-    if not good:
-        return [f"{where}: no compressed row keeps {WITHIN:.0%} of the uncompressed model."]
-    lines = []
-    if sized := [row for row in good if row["size_ratio"]]:
-        row = min(sized, key=lambda row: row["size_bytes"])
-        size = f"{row['size_bytes'] / 1e6:.1f} MB, {row['size_ratio']:.1f}x smaller"
-        lines.append(f"{where}: the smallest is {row['recipe']} ({size}, {_kept(row)}).")
-    if timed := [row for row in good if row["speedup"]]:
-        row = max(timed, key=lambda row: row["speedup"])
-        speed = f"{row['latency_single_p50_ms']:.2g} ms, {row['speedup']:.1f}x faster"
-        lines.append(f"{where}: the fastest is {row['recipe']} ({speed}, {_kept(row)}).")
-    row = max(good, key=lambda row: row["quality"])
-    quality = f"{row['quality_metric']} {row['quality']:.3f}"
-    lines.append(f"{where}: the most accurate is {row['recipe']} ({quality}, {_kept(row)}).")
-    return lines
-
-
-def _kept(row: Row) -> str:
-    return f"keeps {row['quality_retained']:.1%}"

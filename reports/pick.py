@@ -7,11 +7,10 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
 
+from reports.leaderboard import REFERENCES, Row
 from reports.records import OK
-
-Row = dict[str, Any]
 
 WITHIN = 0.01
 """The share of the best reference's quality that may be lost, where nothing else is said."""
@@ -99,6 +98,10 @@ class Bound:
         value = row[self.field]
         return value is not None and (value <= self.limit if self.at_most else value >= self.limit)
 
+    def misses_by(self, row: Row) -> float:
+        """Return how far a row's figure is from the limit."""
+        return abs(row[self.field] - self.limit)
+
     def __str__(self) -> str:
         return f"{self.option} {self.show(self.limit)}"
 
@@ -162,7 +165,7 @@ class Pick:
     fitting: list[Row]
     """Those that keep every bound, the best first."""
     relaxed: list[tuple[Bound, Row]]
-    """For each bound what would be better without it: the best row that keeps all the others."""
+    """For each bound the row that would be better and misses it, and no other, by the least."""
 
     @property
     def best(self) -> Row | None:
@@ -198,13 +201,13 @@ def _pick(
     reached = next((score for missed, score, _ in broken if not missed), -math.inf)
     relaxed = []
     for bound in bounds:
-        better = (
+        better = [
             row
             for missed, score, row in broken
             if missed == [bound] and score > reached and row[bound.field] is not None
-        )
-        if (row := next(better, None)) is not None:
-            relaxed.append((bound, row))
+        ]
+        if better:
+            relaxed.append((bound, min(better, key=bound.misses_by)))
     return Pick(where, bounds, weights, [row for _, row in scored], fitting, relaxed)
 
 
@@ -251,6 +254,23 @@ def sentences(pick: Pick) -> list[str]:
     return said
 
 
+def extremes(pick: Pick) -> list[str]:
+    """Say which of the compressed rows that keep every bound leads in size, speed and quality."""
+    rows = [row for row in pick.fitting if row["recipe"] not in REFERENCES]
+    best: dict[str, tuple[str, bool]] = {
+        "smallest": ("size_bytes", False),
+        "fastest": ("latency_single_p50_ms", False),
+        "most accurate": ("quality", True),
+    }
+    said = []
+    for word, (figure, most) in best.items():
+        known = sorted((row for row in rows if row[figure] is not None), key=itemgetter(figure))
+        if known:
+            said.append(f"{pick.where}: the {word} is {describe(known[-1 if most else 0])}")
+    limits = ", ".join(map(str, pick.bounds)) or "no bound"
+    return said or [f"{pick.where}: no compressed row keeps {limits}"]
+
+
 def _runner_up(pick: Pick) -> str:
     return f"; next is {_name(pick.fitting[1])}" if len(pick.fitting) > 1 else ""
 
@@ -258,8 +278,8 @@ def _runner_up(pick: Pick) -> str:
 def describe(row: Row) -> str:
     """Return a row's name with the figures that one decides by."""
     parts = [f"{row['quality_metric']} {row['quality']:.3f}"]
-    if row["quality_retained"] is not None:
-        parts[0] += f" (keeps {row['quality_retained']:.1%})"
+    if (kept := row.get(KEPT, row["quality_retained"])) is not None:
+        parts[0] += f" (keeps {kept:.1%})"
     size = f"{row['size_bytes'] / 1e6:.1f} MB"
     parts.append(size + (f" ({row['size_ratio']:.1f}x smaller)" if row["size_ratio"] else ""))
     speed = f"p50 {row['latency_single_p50_ms']:.2f} ms" if row["latency_single_p50_ms"] else ""

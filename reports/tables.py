@@ -15,9 +15,9 @@ from typing import Any
 
 from tabulate import DataRow, TableFormat, tabulate
 
-from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, answer, rows
+from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, rows
 from reports.page import page
-from reports.pick import WITHIN, Pick, picks, sentences, within
+from reports.pick import WITHIN, Pick, extremes, picks, sentences, within
 from reports.records import OK, SCHEMA, read_run, write_atomically
 from reports.trend import trends
 
@@ -124,7 +124,7 @@ def terminal(table: list[Row], info: dict[str, Any]) -> str:
             parts.append(_aligned(headers, cells))
         parts += _failures(group)
     parts.append("\n" + _legend(table, info))
-    parts += ["", *_wrapped([*recommended(table), *answer(table)])]
+    parts += ["", *_wrapped(recommended(table))]
     return "\n".join(parts)
 
 
@@ -135,8 +135,8 @@ def answers(table: list[Row]) -> list[Pick]:
 
 
 def recommended(table: list[Row]) -> list[str]:
-    """Say what to ship, sentence by sentence."""
-    return [sentence for pick in answers(table) for sentence in sentences(pick)]
+    """Say what to ship and which rows are the smallest, the fastest and the most accurate."""
+    return [said for pick in answers(table) for said in (*sentences(pick), *extremes(pick))]
 
 
 def _aligned(headers: list[str], cells: list[list[str]]) -> str:
@@ -213,7 +213,7 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
 
 def markdown(table: list[Row], info: dict[str, Any]) -> str:
     """Return the leaderboard for a README or a pull request."""
-    said = [*recommended(table), *answer(table)]
+    said = recommended(table)
     parts = [f"# Leaderboard of {info.get('run', 'a run')}", "", *(f"- {s}" for s in said)]
     headers = ["recipe", *(header for header, *_ in COLUMNS)]
     for (task, model, device), group in _groups(table):

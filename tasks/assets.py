@@ -69,28 +69,33 @@ def is_there(asset: Asset) -> bool:
 
 
 def _folder(asset: Asset) -> Path:
-    return cache_folder() / "assets" / asset.name
+    """Return the folder of an asset as it is pinned: another pin has another folder."""
+    pins = [part.sha256 for part in asset.distributions] + [sha256 for _, sha256 in asset.members]
+    pin = hashlib.sha256("".join(pins).encode()).hexdigest()[:12]
+    return cache_folder() / "assets" / f"{asset.name}-{pin}"
 
 
 def fetch(asset: Asset) -> Path:
     """Return the folder that holds the asset's verified files; download them if they are not there.
 
     Raises:
-        AssetError: no network, a wrong checksum, a cut download, a full or read-only disk.
+        AssetError: no network, a wrong checksum, a cut download, a full or read-only disk, or a kept
+            file that has changed.
     """
     folder = _folder(asset)
     if folder.is_dir():
+        _check_kept(asset, folder)
         return folder
     from filelock import FileLock
 
     with _disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{asset.name}.lock")):
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
             if folder.is_dir():
                 return folder
             _remove_leftovers(folder)
             unfinished = Path(
-                tempfile.mkdtemp(prefix=f".{asset.name}.", suffix=".unfinished", dir=folder.parent)
+                tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".unfinished", dir=folder.parent)
             )
             try:
                 _get(asset, unfinished)
@@ -98,6 +103,14 @@ def fetch(asset: Asset) -> Path:
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def _check_kept(asset: Asset, folder: Path) -> None:
+    wanted = [(Path(path).name, sha256) for path, sha256 in asset.members]
+    for name, sha256 in wanted or [(d.filename, d.sha256) for d in asset.distributions]:
+        path = folder / name
+        if not path.is_file() or _sha256(path) != sha256:
+            raise AssetError(f"{path} is damaged: remove {folder} and run again")
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -173,9 +186,13 @@ def _unpack(asset: Asset, work: Path) -> None:
         _check(target, sha256, f"{path} in {asset.name}")
 
 
-def _check(path: Path, expected: str, what: str) -> None:
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(path: Path, expected: str, what: str) -> None:
+    found = _sha256(path)
     if found != expected:
         raise AssetError(
             f"{what} has sha256 {found[:16]}…, expected {expected[:16]}…: the download was cut or "

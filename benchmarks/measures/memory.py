@@ -64,11 +64,13 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
 
 def _predict(session: Session, cell: Cell, artifact: Artifact, worker: Worker) -> None:
     """Predict the evaluated splits; the same file by the same runtime need not do it twice."""
-    splits = evaluated(TASKS[cell.task], session.options.profile)
+    task = TASKS[cell.task]
+    splits = evaluated(task, session.options.profile)
     texts = {name: [e.text for e in examples] for name, examples in splits.items()}
     requests = session.requests(cell)
     threads = session.options.threads
-    identity = [artifact.sha256, _runtime(artifact), cell.device, threads, texts, requests]
+    how = [_runtime(artifact), cell.device, threads, task.max_tokens]
+    identity = [artifact.sha256, *how, texts, requests]
 
     def make(target: Path) -> None:
         worker.call("predict", splits=texts, requests=requests, target=str(target))
