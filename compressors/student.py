@@ -50,7 +50,7 @@ class Student(Step):
             student,
             source,
             "train",
-            epochs=self.epochs or self._epochs_of_distill(workbench),
+            epochs=self.epochs or self.epochs_like_distill(workbench),
             learning_rate=self.learning_rate,
             first_token=True,
         )
@@ -61,6 +61,7 @@ class Student(Step):
         return workbench.seal(source, format=PYTORCH, shape=shape)
 
     @staticmethod
-    def _epochs_of_distill(workbench: Workbench) -> int:
+    def epochs_like_distill(workbench: Workbench) -> int:
+        """Return the epochs of the training text alone that make as many steps."""
         taught, alone = (len(workbench.texts(*splits)) for splits in (TEXTS, ["train"]))
         return max(1, round(Distill.epochs * taught / alone))

@@ -1,6 +1,6 @@
 """An untrained Transformer of MiniLM's shape: the "no transfer" control.
 
-The difference between its rows and `minilm-bert`'s is what pretraining is worth.
+The difference between its rows and `minilm-bert`'s is what pretraining is worth at the same budget.
 """
 
 from __future__ import annotations

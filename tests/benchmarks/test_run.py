@@ -8,18 +8,20 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from benchmarks.matrix import Cell
 from reports.leaderboard import ROW_FIELDS
 from reports.statistics import accuracy, speedup
 from tasks import TASKS
-from tests.conftest import ROOT, Bench, Outcome, command
+from tests.conftest import ROOT, TINY, Bench, Outcome, command
 
 CRASHING = Path(__file__).parent / "crashing.py"
 
@@ -139,6 +141,25 @@ def test_a_repeated_test_alone_gives_its_row(bench: Bench) -> None:
     assert outcome.status == 0, outcome.text
     assert outcome.rows["finetune+int8"]["speedup"] > 0
     assert outcome.rows["finetune"]["quality"] is not None
+    narrowed = bench("--recipe", "finetune+int8", "-k", "size")
+    assert narrowed.rows["finetune+int8"]["size_ratio"] > 1
+
+
+def test_a_row_without_its_reference_has_a_p50(bench: Bench, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(
+        "import os\n"
+        "from dataclasses import replace\n"
+        "from models.predictors import RUNTIMES\n"
+        "def load(*_): os.abort()\n"
+        "RUNTIMES['pytorch'] = replace(RUNTIMES['pytorch'], predictor=f'{__name__}:load')\n"
+    )
+    outcome = bench("--extension", str(broken), "--recipe", "finetune,finetune+onnx-int8")
+    assert outcome.rows["finetune"]["status"] == "failed"
+    row = outcome.rows["finetune+onnx-int8"]
+    assert row["status"] == "ok", outcome.text
+    assert row["latency_single_p50_ms"] > 0
+    assert row["speedup"] is row["quality_retained"] is None
 
 
 @pytest.mark.parametrize(
@@ -289,6 +310,23 @@ def test_resume_finishes_the_rest_and_measures_nothing_twice(bench: Bench, tmp_p
     assert {row["status"] for row in outcome.rows.values()} == {"ok"}
 
 
+def test_resume_alone_goes_on_with_all_that_was_planned(bench: Bench, tmp_path: Path) -> None:
+    first = bench("--recipe", "finetune+int8,majority", "-k", "size")
+    options = ["--extension", str(TINY), "--output", str(tmp_path / "output"), "--resume"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "benchmarks/", *options, "-k", "memory"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    measured = {
+        record["cell"]["recipe"] for record in first.records if record["measure"] == "memory"
+    }
+    assert measured == {"finetune+int8", "majority"}
+
+
 def test_interrupting_keeps_what_was_measured(bench: Bench, tmp_path: Path) -> None:
     options = ("--extension", str(CRASHING), "--recipe", "majority,finetune+sleeping")
     started = subprocess.Popen(
@@ -333,6 +371,21 @@ def test_a_run_that_cannot_begin_says_so(bench: Bench) -> None:
     outcome = bench("--output", "/proc/nowhere", "--recipe", "majority")
     assert outcome.status == pytest.ExitCode.USAGE_ERROR
     assert "the run cannot begin" in outcome.text
+
+
+def test_a_run_waits_for_another_that_measures(own_cache: Path, tmp_path: Path) -> None:
+    with FileLock(own_cache / "measuring.lock"):
+        process = subprocess.Popen(
+            command(tmp_path / "output", "--recipe", "majority"),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout
+        assert any("waiting for another run" in line for line in process.stdout)
+        assert process.poll() is None
+    assert " passed" in process.communicate()[0]
+    assert process.returncode == 0
 
 
 def test_two_runs_at_once_both_finish(bench: Bench, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from compressors.distill_tiny import squared_error
 from compressors.live_teacher import LiveTeacher
 from compressors.recipe import RecipeError, parse_recipe
 from compressors.step import Unsupported
-from compressors.teaching import compare, width_map
+from compressors.student import Student
+from compressors.teaching import TEXTS, compare, width_map
 from compressors.workbench import Workbench
 from models import MODELS
 from models.artifact import Artifact, seal
@@ -73,6 +74,14 @@ def test_students_have_fewer_layers_and_learn_their_teachers_logits(variant: str
     )
     gap = lambda logits: np.abs(np.diff(logits) - np.diff(teacher)).mean()  # noqa: E731
     assert gap(taught) < gap(alone)
+
+
+@pytest.mark.parametrize("task", ["tiny", "bbc"])
+def test_the_control_learns_for_as_many_steps(task: str, tmp_path: Path) -> None:
+    bench = Workbench(TASKS[task], 0, "cpu", 2, tmp_path, lambda *_: None)
+    taught, alone = len(bench.texts(*TEXTS)), len(bench.texts("train"))
+    steps = Student.epochs_like_distill(bench) * alone
+    assert steps == pytest.approx(Distill.epochs * taught, abs=alone / 2)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import models
 from benchmarks.measures import size
-from compressors.building import build
+from compressors.building import build, step_keys
+from compressors.recipe import parse_recipe
 from models.artifact import Artifact, open_artifact
 from models.predictors import load_predictor
 from tasks import TASKS
@@ -176,6 +179,13 @@ def test_the_same_seed_gives_the_same_bits(recipe: str, forget: Callable[[], Non
     again = made(recipe)
     assert again.folder != first.folder
     assert again.sha256 == first.sha256
+
+
+def test_where_texts_are_cut_is_part_of_the_key() -> None:
+    recipe, model, task = parse_recipe("finetune"), models.MODELS["tiny-bert"], TASKS["tiny"]
+    shorter = replace(task, max_tokens=task.max_tokens // 2)
+    keys = {step_keys(recipe, model, t, 0, "cpu")[0] for t in (task, shorter)}
+    assert len(keys) == 2
 
 
 def test_another_seed_gives_other_weights() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,11 @@ import pytest
 
 from models import MODELS
 from models.artifact import file_sha256
-from models.networks import load_encoder
+from models.hub import write_from_hub
+from models.networks import load_classifier, load_encoder
 from models.tokenization import load_tokenizer, pad, tokenize
 from tasks import TASKS
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +84,30 @@ def test_tokenizer_neither_pads_nor_forgets_to_cut(written: dict[str, Path]) -> 
     assert tokens.input_ids.shape == (2, 16)
     assert tokens.attention_mask.sum(axis=1).tolist() == [3, 16]
     assert tokens.input_ids.dtype == np.int64
+
+
+def test_a_model_by_hub_id_is_written_as_every_step_reads_it(tuned: Path, tmp_path: Path) -> None:
+    """A folder stands for the hub: transformers loads both in one way."""
+    write_from_hub(str(tuned), "main", tmp_path)
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(os.listdir(tmp_path))
+    assert load_classifier(tmp_path, 2).config.hidden_size == 48
+
+
+def test_a_hub_that_does_not_answer_is_one_clear_line(tmp_path: Path) -> None:
+    code = (
+        "from models import MODELS\n"
+        "from pathlib import Path\n"
+        f"MODELS['roberta-base'].write(Path({str(tmp_path)!r}))"
+    )
+    closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hub")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | closed,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert "HubUnreachable: model 'roberta-base' at revision e2da8e2f811d" in last
+    assert "use a built-in model" in last

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from models import MODELS
+from models import MODELS, training
 from models.networks import load_classifier
 from models.training import TrainingDiverged, train
+
+
+def test_how_to_compute_is_chosen_once(
+    forget: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a busy neighbour makes of a stopwatch must not change what is trained tomorrow."""
+    forget()
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    choices = []
+    for seconds in (1.0, 2.0):
+        training._kept_choice.cache_clear()
+        took = {"bfloat16": seconds, "float32": 1.5}
+        monkeypatch.setattr(training, "_seconds_of_products", took.__getitem__)
+        choices.append(training.bf16_is_fast("cpu"))
+    training._kept_choice.cache_clear()
+    assert choices == [True, True]
 
 
 def test_training_that_diverges_stops_and_says_at_which_step(tmp_path: Any) -> None:

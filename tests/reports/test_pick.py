@@ -66,6 +66,12 @@ def test_each_bound_says_what_relaxing_it_would_buy() -> None:
     assert "with --within 2.22% instead of 1%: finetune+distill:2+onnx-int8 of m" in said
 
 
+def test_what_misses_a_bound_by_the_least_is_named() -> None:
+    far = row("finetune+distill:1+onnx-int8", 0.6, 10, 0.4)
+    (found,) = picks([*TABLE, far], [within(0.01)])
+    assert [r["recipe"] for _, r in found.relaxed] == ["finetune+distill:2+onnx-int8"]
+
+
 def test_where_nothing_fits_the_nearest_rows_are_named() -> None:
     found, said = answer("--within=1%", "--max-size=20MB")
     assert found.best is None

