@@ -9,13 +9,13 @@ from reports.comparison import against
 from reports.facts import facts_of
 from reports.limits import SECOND
 from reports.records import OK, read_run
-from reports.verdicts import REFERENCE_MOVED, VOID, Comparison
+from reports.verdicts import REFERENCE_MOVED, REGRESSED, VOID, Comparison
 
 if TYPE_CHECKING:
     from benchmarks.matrix import Cell
     from benchmarks.session import Session
 
-LATENCY = "latency"
+LATENCY, MEMORY = "latency", "memory"
 
 
 def judge(session: Session) -> Comparison:
@@ -24,6 +24,12 @@ def judge(session: Session) -> Comparison:
         for measure in measures:
             session.record(measure, cell)
     comparison = _compare(session)
+    larger = [v.cell for v in comparison.verdicts if (v.metric, v.verdict) == (MEMORY, REGRESSED)]
+    if cells := _cells(session, larger, MEMORY):
+        session.show(f"leanboard: measuring the memory of {len(cells)} cells again")
+        for cell in cells:
+            session.measure_again(MEMORY, cell)
+        comparison = _compare(session)
     disturbed = [v.cell for v in comparison.verdicts if v.verdict in (VOID, REFERENCE_MOVED)]
     if cells := _cells(session, disturbed):
         session.show(f"leanboard: timing {len(cells)} cells again: their rounds were disturbed")
@@ -38,11 +44,11 @@ def judge(session: Session) -> Comparison:
     return comparison
 
 
-def _cells(session: Session, names: list[str]) -> list[Cell]:
+def _cells(session: Session, names: list[str], measure: str = LATENCY) -> list[Cell]:
     return [
         cell
         for cell in session.planned
-        if cell.id in names and session.record(LATENCY, cell).status == OK
+        if cell.id in names and session.record(measure, cell).status == OK
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from benchmarks import gate, machine
 from benchmarks.matrix import Cell
-from benchmarks.measures import latency
+from benchmarks.measures import MEASURES, latency
 from benchmarks.measures.latency import Pair
 from benchmarks.options import Options
 from benchmarks.session import Session
@@ -33,8 +34,13 @@ def drawn(slower: float) -> Pair:
     return Pair(candidate, reference, float(np.exp(WORK)) / 8e-3)  # type: ignore[arg-type]
 
 
-def written(output: Path, slower: dict[Cell, float]) -> Path:
-    """Write a run whose latency alone was planned."""
+def taking(cell: Cell, megabytes: float) -> Record:
+    metrics = {"memory_inference_peak_bytes": Metric(1e6 * megabytes, "B", True)}
+    return Record("run", cell.to_json(), "memory", "ok", None, "a" * 64, metrics)
+
+
+def written(output: Path, slower: dict[Cell, float], megabytes: float = 100) -> Path:
+    """Write a run whose latency alone was planned; the memory of its cells is there too."""
     folder = output / "run"
     (folder / "samples").mkdir(parents=True)
     planned = {cell.id: ["latency"] for cell in CELLS}
@@ -57,14 +63,15 @@ def written(output: Path, slower: dict[Cell, float]) -> Path:
             folder,
             Record("run", cell.to_json(), "latency", "ok", None, "a" * 64, metrics, facts=facts),
         )
+        append(folder, taking(cell, megabytes))
     return folder
 
 
-def night(tmp_path: Path, slower: dict[Cell, float]) -> Session:
+def night(tmp_path: Path, slower: dict[Cell, float], megabytes: float = 100) -> Session:
     """Resume a run against a healthy baseline."""
     healthy = facts_of(read_run(written(tmp_path / "before", {})))
     promote(healthy, tmp_path / "baselines")
-    written(tmp_path / "after", slower)
+    written(tmp_path / "after", slower, megabytes)
     options = Options.check(
         output=tmp_path / "after",
         threads=1,
@@ -117,3 +124,22 @@ def test_a_suspect_that_crashes_in_the_second_look_is_missing(
     session.close()
     assert [(v.cell, v.verdict) for v in found.failing()] == [(CELLS[0].id, "missing")]
     assert "SIGABRT" in found.failing()[0].rule
+
+
+@pytest.mark.parametrize(("later", "verdict"), [(105, "regressed"), (101, "ok")])
+def test_memory_that_grew_is_measured_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: float, verdict: str
+) -> None:
+    taken: list[Cell] = []
+
+    def take(session: Session, cell: Cell, artifact: object) -> None:
+        taken.append(cell)
+        append(session.folder, taking(cell, later))
+        session.records[cell.id, "memory"] = taking(cell, later)
+
+    monkeypatch.setitem(MEASURES, "memory", replace(MEASURES["memory"], take=take))
+    session = night(tmp_path, {}, megabytes=105)
+    found = gate.judge(session)
+    session.close()
+    assert taken == CELLS
+    assert {v.verdict for v in found.verdicts if v.metric == "memory"} == {verdict}
