@@ -119,6 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         sys.stderr.close()  # `leanboard list steps | head` is no error
+    except OSError as error:
+        print(f"leanboard: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -130,6 +133,8 @@ def _list(given: argparse.Namespace) -> int:
 
 def _report(given: argparse.Namespace) -> int:
     folder = find_run(given.run, given.output)
+    if given.against and not given.against.is_dir():
+        raise BaselineError(f"--against {given.against}: no such folder")
     print(f"{write_reports(folder, given.against)}\n\nreports in {folder}")
     return 0
 

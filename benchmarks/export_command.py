@@ -140,7 +140,7 @@ def _write_tokenizer(
     pad = tokenizer.id_to_token(pad_id)
     tokenizer.enable_truncation(artifact.manifest["max_tokens"])
     tokenizer.enable_padding(pad_id=pad_id, pad_token=pad)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     given = ["token_type_ids"] if segmented else []
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",

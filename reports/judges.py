@@ -30,7 +30,7 @@ QUALITY_LEVEL = 0.005
 """Chance that quality makes a healthy night red, over all its cells."""
 SIZE_TOLERANCE = 0.001
 MEMORY_TOLERANCE = 0.03
-MEMORY_PAGES = 2 << 20
+MEMORY_PAGES = 1 << 20
 """Bytes that memory may grow by in any case: a control of 1 MB varied by 0.14 MB from run to run."""
 LARGEST_USEFUL = 0.15
 """Where only a larger slow-down than this would be found, `ok` would promise too much."""

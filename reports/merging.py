@@ -43,18 +43,19 @@ class Merged:
     recipe: str
     device: str
     seeds: tuple[int, ...]
+    """One a run: a seed that several runs measured stands several times."""
     failed: int
     """Rows that have no figures."""
     figures: dict[str, Spread]
 
 
 def merge(runs: Sequence[Run]) -> list[Merged]:
-    """Merge the rows of runs; a seed that was measured in several of them counts each time.
+    """Merge the rows of runs; a run that is given twice counts once.
 
     Figures of different machines are never mixed.
     """
     groups: dict[tuple[str, str, str, str, str], list[Row]] = defaultdict(list)
-    for run in runs:
+    for run in {run.info["run"]: run for run in runs}.values():
         machine = run.info.get("machine", {}).get("cpu") or "unknown machine"
         for row in rows(run):
             key = (machine, row["task"], row["model"], row["device"], row["recipe"])
@@ -81,11 +82,14 @@ def table(merged: Sequence[Merged]) -> str:
     groups: dict[tuple[str, ...], list[Merged]] = defaultdict(list)
     for row in merged:
         groups[row.machine, row.task, row.model, row.device].append(row)
-    headers = ["recipe", "seeds", *(header for _, header, _, _ in FIGURES)]
+    headers = ["recipe", "seeds", "runs", *(header for _, header, _, _ in FIGURES)]
     parts = []
     for (machine, task, model, device), group in groups.items():
         group.sort(key=_order)
-        lines = [[r.recipe, _seeds(r), *(_shown(r, *figure) for figure in FIGURES)] for r in group]
+        lines = [
+            [r.recipe, _seeds(r), len(r.seeds), *(_shown(r, *figure) for figure in FIGURES)]
+            for r in group
+        ]
         align = ("left", *["right"] * (len(headers) - 1))
         text = tabulate(lines, headers, "pipe", disable_numparse=True, colalign=align)
         parts.append(f"## {task} · {model} · {device} · {machine}\n\n{text}")
@@ -98,7 +102,7 @@ def _order(row: Merged) -> tuple[bool, float]:
 
 
 def _seeds(row: Merged) -> str:
-    return f"{len(row.seeds)}{f' ({row.failed} without figures)' if row.failed else ''}"
+    return f"{len(set(row.seeds))}{f' ({row.failed} without figures)' if row.failed else ''}"
 
 
 def _shown(row: Merged, field: str, header: str, shape: str, factor: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from reports.leaderboard import REFERENCES, Row
+from reports.leaderboard import NO_MODEL, REFERENCES, Row
 from reports.records import OK
 
 WITHIN = 0.01
@@ -59,6 +59,8 @@ def parse_ms(text: str) -> float:
 def parse_share(text: str) -> float:
     """Read `1%` or `0.01` as a share; see `parse_bytes`."""
     share = _quantity(text, {"%": 0.01, "": 1.0}, "1%")
+    if share >= 1 and "%" not in text:
+        raise BoundError(f"'{text}' is {share:.0%}: did you mean {share:g}%?")
     if not 0 <= share <= 1:
         raise BoundError(f"'{text}': a share from 0% to 100% is needed")
     return share
@@ -98,6 +100,13 @@ class Bound:
         value = row[self.field]
         return value is not None and (value <= self.limit if self.at_most else value >= self.limit)
 
+    def admitting(self, row: Row) -> str:
+        """Return the bound that a row just keeps, rounded so that it still does."""
+        value = row[self.field]
+        if self.field == KEPT:
+            return self.show(1 - _three_digits(1 - value, math.ceil))
+        return self.show(_three_digits(value, math.ceil if self.at_most else math.floor))
+
     def misses_by(self, row: Row) -> float:
         """Return how far a row's figure is from the limit."""
         return abs(row[self.field] - self.limit)
@@ -106,8 +115,15 @@ class Bound:
         return f"{self.option} {self.show(self.limit)}"
 
 
+def _three_digits(value: float, rounded: Callable[[float], int]) -> float:
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return rounded(round(value / step, 6)) * step
+
+
 def megabytes(size: float) -> str:
-    return f"{size / 1e6:.3g}MB"
+    return f"{size / 1e6:.3g}MB" if size < 1e9 else f"{size / 1e9:.3g}GB"
 
 
 def milliseconds(value: float) -> str:
@@ -140,7 +156,7 @@ BOUNDS: dict[str, Callable[[str], Bound]] = {
 BOUND_HELP = {
     "--within": ("SHARE", "of the best reference's quality that may be lost: 1%% (the default)"),
     "--max-size": ("SIZE", "of every file that prediction needs: 20MB"),
-    "--max-memory": ("SIZE", "of the whole process at its peak, what a container needs: 500MB"),
+    "--max-memory": ("SIZE", "of the whole process at its peak (docs/measuring.md): 500MB"),
     "--max-p50": ("TIME", "median of one text: 5ms"),
     "--max-p95": ("TIME", "19 of 20 calls of one text take less: 5ms"),
     "--min-quality": ("QUALITY", "of the test split: 0.84"),
@@ -212,12 +228,11 @@ def _pick(
 
 
 def _against_best(group: list[Row]) -> list[Row]:
-    """Return the rows with what they keep of the best reference; none for controls without a model."""
+    """Return the rows with what they keep of the best reference's quality."""
     known = [row for row in group if row["quality"] and row["quality_retained"]]
     best = max((row["quality"] / row["quality_retained"] for row in known), default=None)
     return [
-        row | {KEPT: row["quality"] / best if best and row["quality_retained"] else None}
-        for row in group
+        row | {KEPT: row["quality"] / best if best and row["quality"] else None} for row in group
     ]
 
 
@@ -227,7 +242,7 @@ def score_of(row: Row, weights: Mapping[str, float]) -> float | None:
     for name, weight in weights.items():
         if not weight:
             continue
-        value = row["quality_retained" if name == "quality" else WEIGHED[name]]
+        value = row[KEPT if name == "quality" else WEIGHED[name]]
         if value is None:
             return None
         points += weight * (100 * value if name == "quality" else -math.log2(max(value, 1e-9)))
@@ -247,9 +262,8 @@ def sentences(pick: Pick) -> list[str]:
             f"why: {counts}; of these it has the most of {what}{_runner_up(pick)}",
         ]
     for bound, row in pick.relaxed:
-        needed = bound.show(row[bound.field])
         said.append(
-            f"with {bound.option} {needed} instead of {bound.show(bound.limit)}: {describe(row)}"
+            f"with {bound.option} {bound.admitting(row)} instead of {bound.show(bound.limit)}: {describe(row)}"
         )
     return said
 
@@ -266,7 +280,9 @@ def extremes(pick: Pick) -> list[str]:
     for word, (figure, most) in best.items():
         known = sorted((row for row in rows if row[figure] is not None), key=itemgetter(figure))
         if known:
-            said.append(f"{pick.where}: the {word} is {describe(known[-1 if most else 0])}")
+            said.append(
+                f"{pick.where}: of these the {word} is {describe(known[-1 if most else 0])}"
+            )
     limits = ", ".join(map(str, pick.bounds)) or "no bound"
     return said or [f"{pick.where}: no compressed row keeps {limits}"]
 
@@ -279,7 +295,7 @@ def describe(row: Row) -> str:
     """Return a row's name with the figures that one decides by."""
     parts = [f"{row['quality_metric']} {row['quality']:.3f}"]
     if (kept := row.get(KEPT, row["quality_retained"])) is not None:
-        parts[0] += f" (keeps {kept:.1%})"
+        parts[0] += f" (keeps {kept:.1%} of the best reference)"
     size = f"{row['size_bytes'] / 1e6:.1f} MB"
     parts.append(size + (f" ({row['size_ratio']:.1f}x smaller)" if row["size_ratio"] else ""))
     speed = f"p50 {row['latency_single_p50_ms']:.2f} ms" if row["latency_single_p50_ms"] else ""
@@ -289,4 +305,5 @@ def describe(row: Row) -> str:
 
 def _name(row: Row) -> str:
     seed = f" s{row['seed']}" if row["seed"] else ""
-    return f"{row['recipe']} of {row['model']}{seed}"
+    of_model = "" if row["model"] == NO_MODEL else f" of {row['model']}"
+    return f"{row['recipe']}{of_model}{seed}"

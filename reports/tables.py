@@ -130,8 +130,8 @@ def terminal(table: list[Row], info: dict[str, Any]) -> str:
 
 def answers(table: list[Row]) -> list[Pick]:
     """Pick what to ship within `WITHIN` of the best reference; nothing where no model was compared."""
-    found = picks([row for row in table if row["model"] != NO_MODEL], [within(WITHIN)])
-    return [pick for pick in found if pick.measured]
+    found = picks(table, [within(WITHIN)])
+    return [pick for pick in found if any(row["quality_retained"] for row in pick.measured)]
 
 
 def recommended(table: list[Row]) -> list[str]:

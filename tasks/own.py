@@ -419,13 +419,24 @@ def _check_classes(splits: Splits, labels: tuple[str, ...], reading: _Reading) -
     if not splits["test"]:
         raise DataError(f"{reading.own.data}: no row is left for the test split")
     taught = {e.label for e in splits["train"]}
-    asked = Counter(e.label for e in splits["test"])
-    untaught = [i for i in range(len(labels)) if i in asked and i not in taught]
-    if untaught:
+    if not taught and reading.own.head is None:
+        raise DataError(
+            f"{reading.own.data}: no row is left for training: all stand in other splits"
+        )
+    for name in ("test", *(name for name, _ in reading.own.shifted)):
+        asked = Counter(e.label for e in splits[name])
+        untaught = [i for i in range(len(labels)) if i in asked and i not in taught]
+        if not untaught:
+            continue
         rows = sum(asked[i] for i in untaught)
         shown = ", ".join(labels[i] for i in untaught[:3])
+        if len(untaught) == len(asked) and name == "test" and reading.own.head is None:
+            raise DataError(
+                f"{reading.own.data}: no class of the test split ({shown} …) is in train "
+                f"({', '.join(labels[i] for i in sorted(taught)[:3])} …)"
+            )
         reading.notes.append(
-            f"{len(untaught)} classes of the test split are not in train ({shown}: {rows} rows): "
+            f"{len(untaught)} classes of {name} are not in train ({shown}: {rows} rows): "
             "what is trained here cannot know them"
         )
     if len(splits["test"]) < 100:

@@ -21,7 +21,13 @@ from benchmarks.measures.requests import Requests, evaluated
 from benchmarks.workers import Worker
 from models.artifact import Artifact, file_sha256, read_manifest
 from models.predictors import RUNTIMES, load_predictor, modules_of
-from models.process_memory import is_exact, peak_bytes, reset_peak, resident
+from models.process_memory import (
+    is_exact,
+    peak_bytes,
+    reset_peak,
+    resident,
+    returning_freed_memory,
+)
 from models.store import kept_arrays
 from reports.records import OK, replacing
 from tasks import TASKS
@@ -109,6 +115,10 @@ class Subject:
 
     def memory(self, requests: Requests) -> dict[str, Any]:
         """Load and predict, and return the bytes of each phase."""
+        with returning_freed_memory():
+            return self._phases(requests)
+
+    def _phases(self, requests: Requests) -> dict[str, Any]:
         gc.collect()
         imported = resident().total
         highest = peak_bytes()

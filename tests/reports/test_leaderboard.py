@@ -77,9 +77,9 @@ def test_the_front_is_what_nothing_beats_in_every_respect() -> None:
 
 def test_the_answer_names_only_rows_within_one_percent() -> None:
     *_, smallest, fastest, best = recommended(rows(run(FOUR)))
-    assert "the smallest is finetune+onnx-int8" in smallest
-    assert "the fastest is finetune+onnx-int8" in fastest
-    assert "the most accurate is finetune+onnx " in best
+    assert "of these the smallest is finetune+onnx-int8" in smallest
+    assert "of these the fastest is finetune+onnx-int8" in fastest
+    assert "of these the most accurate is finetune+onnx " in best
     alone = recommended(rows(run([*FOUR[:5], *FOUR[15:]])))
     assert alone[-1].endswith("no compressed row keeps --within 1%")
 

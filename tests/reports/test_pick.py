@@ -51,7 +51,10 @@ def test_the_recommended_row_keeps_every_bound_and_says_why() -> None:
     found, said = answer("--within=1%")
     assert found.best
     assert found.best["recipe"] == "finetune+onnx-int8"
-    assert "t on cpu: ship finetune+onnx-int8 of m: accuracy 0.898 (keeps 99.8%)" in said
+    assert (
+        "t on cpu: ship finetune+onnx-int8 of m: accuracy 0.898 (keeps 99.8% of the best reference)"
+        in said
+    )
     assert "24.0 MB (3.8x smaller), p50 2.40 ms (5.0x faster)" in said
     assert (
         "why: 3 of 5 rows keep --within 1%; of these it has the most of speed x1 and size x1"
@@ -63,7 +66,7 @@ def test_the_recommended_row_keeps_every_bound_and_says_why() -> None:
 def test_each_bound_says_what_relaxing_it_would_buy() -> None:
     found, said = answer("--within=1%")
     assert [r["recipe"] for _, r in found.relaxed] == ["finetune+distill:2+onnx-int8"]
-    assert "with --within 2.22% instead of 1%: finetune+distill:2+onnx-int8 of m" in said
+    assert "with --within 2.23% instead of 1%: finetune+distill:2+onnx-int8 of m" in said
 
 
 def test_what_misses_a_bound_by_the_least_is_named() -> None:
@@ -72,11 +75,31 @@ def test_what_misses_a_bound_by_the_least_is_named() -> None:
     assert [r["recipe"] for _, r in found.relaxed] == ["finetune+distill:2+onnx-int8"]
 
 
+@pytest.mark.parametrize(
+    ("option", "limit"), [("--max-p50", "1ms"), ("--max-size", "15MB"), ("--within", "0.1%")]
+)
+def test_the_bound_that_is_advised_admits_its_row(option: str, limit: str) -> None:
+    quality = [row("finetune+a", 0.8976543, 24.567891, 2.3456789), TABLE[0]]
+    table = [*quality, row("finetune+b", 0.85, 15.01234, 1.001234)]
+    (found,) = picks(table, [BOUNDS[option](limit)])
+    for bound, wanted in found.relaxed:
+        (again,) = picks(table, [BOUNDS[option](bound.admitting(wanted))])
+        assert wanted["recipe"] in [fits["recipe"] for fits in again.fitting]
+    assert found.relaxed
+
+
+def test_quality_counts_against_the_best_reference_of_all_models() -> None:
+    weak = row("finetune+int8", 0.7, 10, 1.0, model="weak", quality_retained=1.1)
+    (found,) = picks([*TABLE, weak], [within(0.25)], {"quality": 1.0})
+    assert found.best
+    assert found.best["quality"] == 0.9
+
+
 def test_where_nothing_fits_the_nearest_rows_are_named() -> None:
     found, said = answer("--within=1%", "--max-size=20MB")
     assert found.best is None
     assert "nothing to ship: 0 of 5 rows keep --within 1%, --max-size 20MB" in said
-    assert "with --within 2.22% instead of 1%: finetune+distill:2+onnx-int8" in said
+    assert "with --within 2.23% instead of 1%: finetune+distill:2+onnx-int8" in said
     assert "with --max-size 24MB instead of 20MB: finetune+onnx-int8" in said
 
 
@@ -98,6 +121,7 @@ def test_a_row_without_the_figure_does_not_keep_its_bound() -> None:
         ("--max-size", "20", "'20': a quantity like 20MB is needed"),
         ("--max-size", "20 miles", "a quantity like 20MB is needed"),
         ("--max-p95", "5MB", "a quantity like 5ms is needed"),
+        ("--within", "1", "'1' is 100%: did you mean 1%"),
         ("--within", "150%", "a share from 0% to 100% is needed"),
         ("--within", "-1%", "a quantity like 1% is needed"),
     ],

@@ -178,7 +178,7 @@ def test_repeated_rows_stand_once(write: Write) -> None:
 def test_a_class_that_train_lacks_is_told_of(write: Write) -> None:
     test = write([("quite new", "odd"), *ROWS[:5]], name="t.csv")
     task, said = declared(write(ROWS[5:]), test_data=test)
-    assert "1 classes of the test split are not in train (odd: 1 rows)" in said
+    assert "1 classes of test are not in train (odd: 1 rows)" in said
     assert task.labels == ("bad", "good", "odd")
 
 
