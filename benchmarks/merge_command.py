@@ -24,5 +24,6 @@ def run(given: argparse.Namespace) -> int:
     Raises:
         RecordError: there is no such run.
     """
-    print(table(merge([read_run(find_run(name, given.output)) for name in given.runs])))
+    folders = dict.fromkeys(find_run(name, given.output).resolve() for name in given.runs)
+    print(table(merge([read_run(folder) for folder in folders])))
     return 0

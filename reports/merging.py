@@ -50,12 +50,12 @@ class Merged:
 
 
 def merge(runs: Sequence[Run]) -> list[Merged]:
-    """Merge the rows of runs; a run that is given twice counts once.
+    """Merge the rows of runs; a seed that was measured in several of them counts each time.
 
     Figures of different machines are never mixed.
     """
     groups: dict[tuple[str, str, str, str, str], list[Row]] = defaultdict(list)
-    for run in {run.info["run"]: run for run in runs}.values():
+    for run in runs:
         machine = run.info.get("machine", {}).get("cpu") or "unknown machine"
         for row in rows(run):
             key = (machine, row["task"], row["model"], row["device"], row["recipe"])

@@ -14,7 +14,7 @@ WARM_UP_CALLS = 2 * 12 + 2 * 1
 """Before the first timed block: a block of `single` and one of `batch`, each asked once to warm up."""
 CRASHES = {
     "load": "while it is loaded",
-    "predict": "on the 500th text",
+    "predict": "on the 100th text of a split",
     "latency": "in the latency worker, which never calls `predict`",
     "block": "in a timed block",
 }
@@ -48,7 +48,7 @@ class CrashingPredictor(pytorch.PyTorchPredictor):
     def forward(self, batch):
         self.texts += len(batch.input_ids)
         self.calls += 1
-        if self.when == "predict" and self.texts > 500 and self.predicted:
+        if self.when == "predict" and self.texts > 100 and self.predicted:
             os.abort()
         if self.when == "latency" and not self.predicted:
             os.abort()

@@ -43,4 +43,4 @@ def test_rows_without_figures_are_counted(
     found = {row.recipe: row for row in merge([read_run(folder)])}
     assert found["finetune+fp8"].failed == 1
     assert main(["merge", str(folder), str(folder)]) == 0
-    assert "0 (2 without figures)" in capsys.readouterr().out
+    assert "0 (1 without figures)" in capsys.readouterr().out
