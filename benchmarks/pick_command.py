@@ -19,7 +19,7 @@ from reports.pick import (
     sentences,
     within,
 )
-from reports.records import RecordError, find_run, read_run
+from reports.records import RecordError, cell_id, find_run, read_run
 
 SHOWN = 10
 """Rows that fit, printed."""
@@ -61,11 +61,11 @@ def run(given: argparse.Namespace) -> int:
         raise RecordError(f"no row of {given.run} is of {', '.join(filter(None, chosen.values()))}")
     weights = parse_weights(given.weights) if given.weights else WEIGHTS
     found = picks(table, bounds, weights)
-    print("\n\n".join("\n".join(_lines(pick)) for pick in found))
+    print("\n\n".join("\n".join(_lines(pick, given.run)) for pick in found))
     return 0 if all(pick.best for pick in found) else 1
 
 
-def _lines(pick: Pick) -> list[str]:
+def _lines(pick: Pick, run: str) -> list[str]:
     first, *others = sentences(pick)
     lines = [first, *(f"  {sentence}" for sentence in others)]
     if len(pick.fitting) > 1:
@@ -73,4 +73,6 @@ def _lines(pick: Pick) -> list[str]:
         lines += [f"    {describe(row)}" for row in pick.fitting[:SHOWN]]
     if len(pick.fitting) > SHOWN:
         lines.append(f"    … and {len(pick.fitting) - SHOWN} more")
+    if pick.best:
+        lines.append(f"  ship it: leanboard export {run} {cell_id(pick.best)} DIR")
     return lines

@@ -286,9 +286,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for cell in config.stash[CELLS]:
         if cell.id in judged:
             planned.setdefault(cell, list(MEASURES))
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if config.option.collectonly:
+        for note in config.stash[OPTIONS].own.notes:
+            reporter.write_line(f"leanboard: {note}")
     if not (planned or judged) or config.option.collectonly:
         return
-    reporter = config.pluginmanager.getplugin("terminalreporter")
     if config.get_verbosity() == 0:
         reporter.showfspath = False  # finished cells have lines of their own
     capture = config.pluginmanager.getplugin("capturemanager")

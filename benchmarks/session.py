@@ -393,6 +393,7 @@ class Session:
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "profile": self.options.profile_name,
             "pairs": self.options.profile.pairs,
+            "shifted_cap": self.options.profile.shifted_cap,
             "threads": self.options.threads,
             "machine": machine.describe() | {"matmul_gflops": self.gflops()},
             "versions": machine.versions(),

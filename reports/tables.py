@@ -194,11 +194,13 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
         f"{samples[0]}" if len(samples) == 1 else f"{samples[0]}-{samples[-1]}" if samples else "0"
     )
     instructions = " ".join(machine.get("instructions", []))
+    cap = info.get("shifted_cap")
     lines = [
         "",
         f"{FRONT} on the Pareto front of quality, MB and p50 (all models of the task)   {BEST} best of its table",
-        "[low high] 95 % interval   kept, smaller, faster: against the reference (eager PyTorch, fp32)   "
+        "[low high] 95 % interval   kept, smaller, faster: against the model's own reference (eager PyTorch, fp32)   "
         "RAM: peak above imports",
+        *([f"shifted: the first {cap} texts of each other domain"] if cap else []),
         f"p50: one text a call, tokenization included, {calls} calls a row in "
         f"{info.get('pairs', '?')} fresh processes, {info.get('threads', '?')} threads",
         f"{machine.get('cpu', 'unknown CPU')}, {machine.get('cores', '?')} cores, {instructions}; {libraries}",

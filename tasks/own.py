@@ -433,7 +433,7 @@ def _check_classes(splits: Splits, labels: tuple[str, ...], reading: _Reading) -
         if len(untaught) == len(asked) and name == "test" and reading.own.head is None:
             raise DataError(
                 f"{reading.own.data}: no class of the test split ({shown} …) is in train "
-                f"({', '.join(labels[i] for i in sorted(taught)[:3])} …)"
+                f"({', '.join(name for i, name in enumerate(labels) if i in taught)[:60]} …)"
             )
         reading.notes.append(
             f"{len(untaught)} classes of {name} are not in train ({shown}: {rows} rows): "
