@@ -183,7 +183,8 @@ def pytest_configure(config: pytest.Config) -> None:
             ablate=option.ablate,
         )
         data = _own_data(option)
-        select(said)  # a wrong name is refused before anything is downloaded
+        if data or said.models != models:
+            select(said)  # a wrong name is refused before anything is downloaded
         own = Own.declare(models, said.tasks, data)
         options = replace(options, own=own)
         selection = replace(said, tasks=own.tasks, models=own.models)

@@ -36,6 +36,10 @@ FIRST_SET = (
 )
 """At least one recipe of each family, and what distillation is compared with."""
 
+QUICK = (*CONTROLS, *POST_TRAINING, "features+logistic")
+QUICK_OF = {"minilm-bert": (*CONTROLS, *FIRST_SET)}
+"""What `quick` runs every model through, and the one that it looks at from all sides."""
+
 METHODS = (
     "finetune:0",
     "finetune:2",
@@ -103,16 +107,16 @@ PROFILES: dict[str, Profile] = {
     "quick": Profile(
         tasks=("movies",),
         models=("minilm-bert", "minilm-roberta", "transformer-scratch"),
-        recipes=(*CONTROLS, *POST_TRAINING, "features+logistic"),
-        recipes_of={"minilm-bert": (*CONTROLS, *FIRST_SET)},
+        recipes=QUICK,
+        recipes_of=QUICK_OF,
         rounds=1,
         shifted_cap=300,
     ),
     "nightly": Profile(
         tasks=("movies",),
         models=("minilm-bert", "minilm-roberta"),
-        recipes=(*CONTROLS, *POST_TRAINING, "features+logistic"),
-        recipes_of={"minilm-bert": (*CONTROLS, *FIRST_SET)},
+        recipes=QUICK,
+        recipes_of=QUICK_OF,
         pairs=5,
         rounds=1,
         shifted_cap=300,

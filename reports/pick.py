@@ -184,6 +184,10 @@ class Pick:
     """For each bound the row that would be better and misses it, and no other, by the least."""
 
     @property
+    def limits(self) -> str:
+        return ", ".join(map(str, self.bounds)) or "no bound"
+
+    @property
     def best(self) -> Row | None:
         return self.fitting[0] if self.fitting else None
 
@@ -251,8 +255,7 @@ def score_of(row: Row, weights: Mapping[str, float]) -> float | None:
 
 def sentences(pick: Pick) -> list[str]:
     """Say what to ship and why, and what each bound costs."""
-    limits = ", ".join(map(str, pick.bounds)) or "no bound"
-    counts = f"{len(pick.fitting)} of {len(pick.measured)} rows keep {limits}"
+    counts = f"{len(pick.fitting)} of {len(pick.measured)} rows keep {pick.limits}"
     if pick.best is None:
         said = [f"{pick.where}: nothing to ship: {counts}"]
     else:
@@ -283,8 +286,7 @@ def extremes(pick: Pick) -> list[str]:
             said.append(
                 f"{pick.where}: of these the {word} is {describe(known[-1 if most else 0])}"
             )
-    limits = ", ".join(map(str, pick.bounds)) or "no bound"
-    return said or [f"{pick.where}: no compressed row keeps {limits}"]
+    return said or [f"{pick.where}: no compressed row keeps {pick.limits}"]
 
 
 def _runner_up(pick: Pick) -> str:
