@@ -14,6 +14,7 @@ from compressors.as_is import AsIs
 from compressors.finetune import Finetune
 from compressors.recipe import Recipe, RecipeError, parse_recipe
 from models import MODELS, NO_MODEL
+from reports.records import read_cell_id
 from tasks import TASKS
 
 
@@ -50,14 +51,11 @@ def cell_of(name: str) -> Cell:
     Raises:
         SelectionError: its task or model is not known.
     """
-    task, model, recipe, device, seed = name.split("/")
-    return Cell(
-        one_of("task", task, TASKS),
-        one_of("model", model, [*MODELS, NO_MODEL]),
-        recipe,
-        one_of("device", device, DEVICES),
-        int(seed.removeprefix("s")),
-    )
+    cell = Cell(**read_cell_id(name))
+    one_of("task", cell.task, TASKS)
+    one_of("model", cell.model, [*MODELS, NO_MODEL])
+    one_of("device", cell.device, DEVICES)
+    return cell
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from reports.records import FAILED, OK, Record, RecordError, Run, cell_id, newest
+from reports.records import FAILED, OK, Record, RecordError, Run, cell_id, newest, read_cell_id
 
 Row = dict[str, Any]
 
@@ -123,9 +123,7 @@ def _has_its_kind(record: Record, name: str) -> bool:
 
 
 def _unmeasured(cell: str) -> Row:
-    task, model, recipe, device, seed = cell.split("/")
-    names = {"task": task, "model": model, "recipe": recipe, "device": device}
-    row = names | {"seed": int(seed[1:]), "status": FAILED, "reason": "not measured"}
+    row = read_cell_id(cell) | {"status": FAILED, "reason": "not measured"}
     assert cell_id(row) == cell
     return row
 

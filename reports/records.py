@@ -91,6 +91,13 @@ class Record:
             raise RecordError(f"no record ({type(error).__name__}: {error})") from None
 
 
+def read_cell_id(name: str) -> dict[str, Any]:
+    """Return the parts of a cell's id."""
+    task, model, recipe, device, seed = name.split("/")
+    names = {"task": task, "model": model, "recipe": recipe, "device": device}
+    return names | {"seed": int(seed.removeprefix("s"))}
+
+
 def _is_number(value: Any) -> bool:
     """Say whether it is a finite number, or nothing."""
     if value is None:
