@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 
 from reports.facts import CellFacts, RunFacts
@@ -218,10 +218,10 @@ def merged(old: Baseline, run: RunFacts) -> tuple[Baseline, list[str]]:
             pairs = facts.later or facts.sound or facts.pairs
             known = [night for night in history if night.run != run.name]
             limit = limits(seen[name], len(run.cells), len(pairs)).alone
-            if known and abs(_level(known) - float(np.median(pairs))) > limit:
+            if known and abs(_level(known) - median(pairs)) > limit:
                 changes.append(f"{name}: its speed has another level: its history begins anew")
                 known = []
-            work = round(float(np.median(facts.work)), 5) if facts.work else None
+            work = round(median(facts.work), 5) if facts.work else None
             history = (*known, Night(run.name, pairs, work))[-KEPT_NIGHTS:]
         cells[name], nights[name] = replace(facts, later=()), tuple(history)
         changes.append(_change(name, before, facts))
@@ -230,7 +230,7 @@ def merged(old: Baseline, run: RunFacts) -> tuple[Baseline, list[str]]:
 
 
 def _level(nights: list[Night]) -> float:
-    return float(np.mean([np.median(night.pairs) for night in nights]))
+    return fmean(median(night.pairs) for night in nights)
 
 
 def _change(name: str, before: CellFacts | None, after: CellFacts) -> str:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ def sound(pairs: Sequence[float], work: Sequence[float]) -> tuple[float, ...]:
     """Return the pairs of the rounds whose reference stayed near the median of all rounds."""
     if not work or len(work) != len(pairs):
         return tuple(pairs)
-    middle = float(np.median(work))
+    middle = median(work)
     both = zip(pairs, work, strict=True)
     return tuple(pair for pair, its in both if abs(its - middle) <= DISTURBED)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import fmean, median
 
 import numpy as np
 
@@ -201,9 +202,9 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
         return None
     if not nights:
         return Verdict(cell, "latency", NEW, "the baseline has no undisturbed night of it")
-    level = float(np.mean([np.median(night.pairs) for night in nights]))
+    level = fmean(median(night.pairs) for night in nights)
     sound = now.sound
-    slower = level - float(np.median(sound or now.pairs))
+    slower = level - median(sound or now.pairs)
     limit = limits(context.spreads[cell], context.cells, max(len(sound), 1))
     bounds = {"first": limit.first, "second": limit.second, "alone": limit.alone}
     samples = f"{len(sound)} pairs against {len(nights)} nights"
@@ -229,7 +230,7 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
         if 0 < len(now.later) <= SECOND // 2:
             return verdict(VOID, "the second look was disturbed", slower, True)
         if now.later:
-            again = level - float(np.median(now.later))
+            again = level - median(now.later)
             samples += f", {len(now.later)} later"
             if again > limit.second:
                 rule = f"slower by more than {_percent(limit.first)}, and later than {_percent(limit.second)}"
@@ -273,4 +274,4 @@ def _reference_moved(nights: Sequence[Night], now: CellFacts) -> float:
     known = [night.work for night in nights if night.work is not None]
     if not known or not now.work:
         return 0.0
-    return float(np.median(now.work)) - float(np.mean(known))
+    return median(now.work) - fmean(known)

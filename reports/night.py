@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +108,8 @@ def markdown(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
 
 
 def json_text(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
-    """Return every verdict with its evidence."""
-    data: dict[str, Any] = {
+    """Return every verdict with its evidence, one a line."""
+    head: dict[str, Any] = {
         "schema": SCHEMA,
         "run": comparison.run["run"],
         "baseline": comparison.baseline.get("run"),
@@ -118,9 +117,10 @@ def json_text(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
         "counts": comparison.count(),
         "changed": comparison.changes,
         "notes": comparison.notes,
-        "verdicts": [asdict(verdict) for verdict in comparison.verdicts],
     }
-    return json.dumps(data, indent=1, ensure_ascii=False)
+    verdicts = (json.dumps(vars(verdict), ensure_ascii=False) for verdict in comparison.verdicts)
+    opened = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
+    return opened + ',\n "verdicts": [\n  ' + ",\n  ".join(verdicts) + "\n ]\n}"
 
 
 def refuse_if_not_green(folder: Path) -> None:

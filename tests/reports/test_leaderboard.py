@@ -155,8 +155,8 @@ def test_a_hundred_thousand_records_in_ten_seconds() -> None:
         for r in part
     ]
     assert len(many) == 100_000
-    started = time.perf_counter()
+    started = time.process_time()
     table = rows(run(many))
     terminal(table, {}), markdown(table, {}), csv_text(table), recommended(table)
     assert len(table) == 20_000
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

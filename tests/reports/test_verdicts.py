@@ -300,11 +300,11 @@ def test_ten_thousand_cells_are_compared_in_ten_seconds() -> None:
     random = np.random.default_rng(0)
     before = run({n: facts(random.normal(0.7, 0.02, 5)) for n in many})
     after = run({n: facts(random.normal(0.7, 0.02, 5)) for n in many}, 1)
-    started = time.perf_counter()
+    started = time.process_time()
     found = between(before, after)
     report.terminal(found), report.markdown(found), report.json_text(found)
     assert len(found.verdicts) == 40_000
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_a_baseline_without_cells_compares_nothing() -> None:
