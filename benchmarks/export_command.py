@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import own
 from benchmarks.extensions import OWN
+from benchmarks.shipping import SHIPPED, Shipped
 from models import MODELS
 from models.artifact import Artifact
-from models.segments import SEPARATOR
 from models.store import Store
 from reports.card import Origin, card
 from reports.leaderboard import Row, rows
@@ -25,131 +22,6 @@ from tasks import TASKS
 
 class ExportError(ValueError):
     """A row cannot be exported; the message says which, and what can be."""
-
-
-TRANSFORMERS = """\
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoModelForSequenceClassification.from_pretrained(".", dtype="auto").eval()
-inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-logits = model(**inputs).logits.float().detach().numpy()"""
-
-_ENCODED = """\
-encoded = Tokenizer.from_file("tokenizer.json").encode_batch(texts)  # cuts and pads
-inputs = {
-    "input_ids": numpy.array([text.ids for text in encoded]),
-    "attention_mask": numpy.array([text.attention_mask for text in encoded]),
-}"""
-ONNX = f"""\
-import numpy, onnxruntime
-from tokenizers import Tokenizer
-
-{_ENCODED}
-logits = onnxruntime.InferenceSession("model.onnx").run(["logits"], inputs)[0]"""
-OPENVINO = f"""\
-import numpy, openvino
-from tokenizers import Tokenizer
-
-{_ENCODED}
-settings = {{"INFERENCE_PRECISION_HINT": "f32"}}
-logits = openvino.compile_model("openvino.xml", "CPU", settings)(inputs)[0]"""
-
-
-@dataclass(frozen=True)
-class Shipped:
-    """What a folder was made to be."""
-
-    loading: str
-    """Python that opens it and makes `logits` of `texts`."""
-    note: str = ""
-
-
-Ship = Callable[[Artifact, Path], Shipped]
-
-
-def _stock(artifact: Artifact, folder: Path) -> Shipped:
-    """A network of transformers; one that no config describes becomes ONNX."""
-    from transformers import AutoModelForSequenceClassification
-
-    from models.fitting import open_fitted
-    from models.networks import config_of
-
-    config = config_of(artifact.folder)
-    config.num_labels = artifact.manifest["outputs"]
-    weights = artifact.folder / "model.safetensors"
-    if open_fitted(AutoModelForSequenceClassification, config, weights) is not None:
-        return _converted(artifact, folder)
-    for name in ("config.json", "model.safetensors"):
-        shutil.copyfile(artifact.folder / name, folder / name)
-    # Our networks tell two sentences apart by themselves; those of transformers want to be told.
-    _write_tokenizer(artifact, folder, config.pad_token_id or 0, hasattr(config, SEPARATOR))
-    return Shipped(TRANSFORMERS)
-
-
-def _converted(artifact: Artifact, folder: Path) -> Shipped:
-    from compressors.onnx_export import export
-
-    if artifact.format != "pytorch":
-        raise ExportError(
-            f"its layers are of sizes that no config describes, and in {artifact.format} they "
-            "cannot become ONNX; export the fp32 row that it was made from"
-        )
-    pad_id = export(artifact, artifact.manifest["outputs"], folder / "model.onnx")["pad_id"]
-    _write_tokenizer(artifact, folder, pad_id)
-    return Shipped(
-        ONNX,
-        "Its layers are of sizes that no config of transformers describes, so it was converted to "
-        "ONNX: the logits are the same, size, memory and speed below are those of PyTorch.",
-    )
-
-
-def _files(loading: str, *names: str) -> Ship:
-    """Copy the files of a format that its runtime opens by itself."""
-
-    def ship(artifact: Artifact, folder: Path) -> Shipped:
-        for name in names:
-            shutil.copyfile(artifact.folder / name, folder / name)
-        _write_tokenizer(artifact, folder, artifact.manifest["pad_id"])
-        return Shipped(loading)
-
-    return ship
-
-
-_OPENVINO = _files(OPENVINO, "openvino.xml", "openvino.bin")
-SHIPPED: dict[str, Ship] = {
-    "pytorch": _stock,
-    "pytorch-bf16": _stock,
-    "pytorch-fp16": _stock,
-    "onnx": _files(ONNX, "model.onnx"),
-    "onnx-int8": _files(ONNX, "model.onnx"),
-    "openvino": _OPENVINO,
-    "openvino-int8": _OPENVINO,
-    "openvino-int4": _OPENVINO,
-}
-"""How each format becomes a folder that its runtime's own library opens."""
-
-
-def _write_tokenizer(
-    artifact: Artifact, folder: Path, pad_id: int, segmented: bool = False
-) -> None:
-    """Write a tokenizer that cuts and pads by itself, and what transformers wants beside it."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(artifact.folder / "tokenizer.json"))
-    pad = tokenizer.id_to_token(pad_id)
-    tokenizer.enable_truncation(artifact.manifest["max_tokens"])
-    tokenizer.enable_padding(pad_id=pad_id, pad_token=pad)
-    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    given = ["token_type_ids"] if segmented else []
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": artifact.manifest["max_tokens"],
-        "pad_token": pad,
-        "model_input_names": ["input_ids", *given, "attention_mask"],
-    }
-    text = json.dumps(config, indent=2, ensure_ascii=False)
-    (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
 
 
 def export(run: Run, row: Row, target: Path, store: Store) -> Shipped:
@@ -175,10 +47,7 @@ def export(run: Run, row: Row, target: Path, store: Store) -> Shipped:
     unfinished = target.with_name(f".{target.name}-{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
-        try:
-            shipped = SHIPPED[artifact.format](artifact, unfinished)
-        except ExportError as error:
-            raise ExportError(f"{cell_id(row)}: {error}") from None
+        shipped = SHIPPED[artifact.format](artifact, unfinished)
         text = card(row, _origin(run, row, artifact), run.info, shipped.loading, shipped.note)
         (unfinished / "README.md").write_text(text, encoding="utf-8")
         os.replace(unfinished, target)

@@ -11,6 +11,7 @@ from torch import nn
 from models.artifact import FIRST_TOKEN
 from models.first_token import compute_first_token, knows
 from models.networks import load_classifier
+from models.predictors.pytorch import PyTorchPredictor
 
 
 class LogitsOnly(nn.Module):
@@ -33,6 +34,20 @@ class LogitsOnly(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Ids and mask [batch, tokens] to logits [batch, outputs]."""
         return self.network(input_ids=input_ids, attention_mask=attention_mask).logits
+
+
+class Whole(nn.Module):
+    """A loaded predictor as one module: ids and mask [batch, tokens] in, float32 logits out."""
+
+    def __init__(self, predictor: PyTorchPredictor) -> None:
+        super().__init__()
+        self.network = predictor.network
+        self.predictor = predictor
+        self.pad_id = int(predictor.network.config.pad_token_id or 0)
+        self.eval()
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return self.predictor.logits(input_ids, attention_mask).float()
 
 
 def load_for_export(folder: Path, outputs: int) -> LogitsOnly:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,11 @@ from benchmarks import own
 from benchmarks.command import main
 from benchmarks.extensions import OWN
 from benchmarks.measures.requests import requests_of
-from models.artifact import seal
+from benchmarks.shipping import SHIPPED
+from compressors.building import build
+from compressors.recipe import model_of, parse_recipe
+from models.artifact import open_artifact, seal
+from models.predictors import RUNTIMES, load_predictor, pytorch
 from tasks import TASKS
 from tests.conftest import Outcome
 from tests.reports.made import make_run
@@ -26,6 +31,7 @@ import importlib.util, json, sys
 sys.path[:] = [p for p in sys.path if not {root!r} in p]
 sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in repr(f)]
 ours = ("benchmarks", "compressors", "models", "reports", "tasks")
+sys.modules["torchao"] = None
 assert not any(importlib.util.find_spec(name) for name in ours)
 answers = []
 for text in json.load(open({texts!r})):
@@ -36,10 +42,15 @@ print(json.dumps(answers))
 """
 
 
-def opened(folder: Path, texts: list[str]) -> np.ndarray:
-    """Run the card's own code in a process without Leanboard, text by text: [texts, outputs]."""
+def of_card(folder: Path) -> str:
+    """Return the code that the model card shows."""
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    assert len(code.strip().splitlines()) <= 10
+    return str(code)
+
+
+def opened(folder: Path, texts: list[str], code: str) -> np.ndarray:
+    """Run code in a process without Leanboard and torchao, text by text: logits [texts, outputs]."""
+    assert len(code.strip().splitlines()) <= 12
     given = folder.parent / "texts.json"
     given.write_text(json.dumps(texts))
     script = ALONE.format(
@@ -50,6 +61,8 @@ def opened(folder: Path, texts: list[str]) -> np.ndarray:
     done = subprocess.run(
         [sys.executable, "-I", "-c", script],
         cwd=folder,
+        env=os.environ
+        | {"TORCHDYNAMO_DISABLE": "1"},  # the program as it is: compiling is PyTorch's
         capture_output=True,
         text=True,
         check=False,
@@ -83,7 +96,52 @@ def test_an_exported_row_gives_the_measured_logits_without_leanboard(
     with np.load(own_run.folder / "samples" / name) as kept:
         expected = kept["request_single"][::3]
     tolerance = 0.05 if "bf16" in recipe else 1e-3
-    np.testing.assert_allclose(opened(target, texts), expected, atol=tolerance)
+    np.testing.assert_allclose(opened(target, texts, of_card(target)), expected, atol=tolerance)
+
+
+RECIPES = {
+    "pytorch": "finetune",
+    "pytorch-bf16": "finetune+bf16",
+    "pytorch-compiled": "finetune+compile",
+    "pytorch-int8": "finetune+int8",
+    "pytorch-int8-weights": "finetune+int8-weights",
+    "pytorch-int4-weights": "finetune+int4-weights",
+    "pytorch-int8-compiled": "finetune+int8-compiled",
+    "pytorch-linear": "features+logistic",
+    "onnx": "finetune+onnx",
+    "onnx-int8": "finetune+onnx-int8",
+    "openvino": "finetune+openvino",
+    "openvino-int8": "finetune+openvino-int8",
+    "openvino-int4": "finetune+openvino-int4",
+    "linear": "tfidf-logistic",
+    "static-linear": "static-embeddings+logistic",
+}
+ON_A_GPU = {"pytorch-fp16", "pytorch-fp8"}
+
+
+def test_every_format_of_the_cpu_ships() -> None:
+    assert set(RECIPES) == set(RUNTIMES) - ON_A_GPU == set(SHIPPED) - ON_A_GPU
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES.values(), "majority", "finetune+prune-heads:0.5+bf16"])
+def test_every_format_opens_without_leanboard(recipe: str, tmp_path: Path) -> None:
+    parsed = parse_recipe(recipe)
+    for step in parsed.steps:
+        for module in step.extras:
+            pytest.importorskip(module)
+    model = model_of(parsed, "tiny-bert")
+    artifact = open_artifact(Path(build(recipe, model, "tiny", 0, "cpu", 1, lambda *_: None)))
+    shipped = SHIPPED[artifact.format](artifact, tmp_path)
+    texts = [
+        "A dull film.",
+        "Warm and wise, and the music is a gift to everyone who listens!",
+        "😀",
+    ]
+    loader = pytorch.load if artifact.format.startswith("pytorch") else load_predictor
+    predictor = loader(artifact, "cpu", 1)  # of what is compiled, the network that is compiled
+    expected = np.concatenate([predictor.predict([text]) for text in texts])
+    found = opened(tmp_path, texts, shipped.loading)
+    np.testing.assert_allclose(found, expected, atol=0.02 if "bf16" in recipe else 1e-3)
 
 
 def test_a_graph_that_was_measured_is_shipped_as_it_is(
@@ -101,7 +159,7 @@ def test_a_graph_that_was_measured_is_shipped_as_it_is(
     run = read_run(make_run(tmp_path / "made", 2))
     row = rows(run)[0] | {"artifact_sha256": artifact.sha256}
     export(run, row, tmp_path / "shipped", store)
-    logits = opened(tmp_path / "shipped", ["a b b", "b"])
+    logits = opened(tmp_path / "shipped", ["a b b", "b"], of_card(tmp_path / "shipped"))
     np.testing.assert_array_equal(logits, [[3, 3], [1, 1]])
 
 
@@ -150,8 +208,6 @@ def test_the_card_says_where_it_comes_from_and_what_it_costs(
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("as-is+int8", "the format pytorch-int8, which opens with Leanboard alone"),
-        ("tfidf-logistic", "the format linear, which opens with Leanboard alone"),
         ("finetune", "no row is 'finetune'; give one of reviews/none/tfidf-logistic/cpu/s0"),
     ],
 )
