@@ -15,6 +15,7 @@ from typing import Any
 
 from tabulate import DataRow, TableFormat, tabulate
 
+from reports import gains
 from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, rows
 from reports.page import page
 from reports.pick import WITHIN, Pick, extremes, picks, sentences, within
@@ -123,9 +124,28 @@ def terminal(table: list[Row], info: dict[str, Any]) -> str:
         if cells:
             parts.append(_aligned(headers, cells))
         parts += _failures(group)
+    for title, found in _gains(table):
+        parts += ["", *_wrapped([title]), tabulate(found, gains.HEADERS, "plain", **_RIGHT)]
     parts.append("\n" + _legend(table, info))
     parts += ["", *_wrapped(recommended(table))]
     return "\n".join(parts)
+
+
+_RIGHT: dict[str, Any] = {
+    "colalign": ("left", *["right"] * (len(gains.HEADERS) - 1)),
+    "disable_numparse": True,
+}
+
+
+def _gains(table: list[Row]) -> list[tuple[str, list[list[str]]]]:
+    """Return a title and the lines of each chain that was also built without each of its steps."""
+    return [
+        (
+            f"{task} · {model} · {device}: what each step of {chain} buys, by the chain built without it",
+            [gains.shown(gain) for gain in found],
+        )
+        for (task, model, device, chain), found in gains.gains(table).items()
+    ]
 
 
 def answers(table: list[Row]) -> list[Pick]:
@@ -226,6 +246,8 @@ def markdown(table: list[Row], info: dict[str, Any]) -> str:
             align = ("left", *("right" for _ in COLUMNS))
             parts.append(tabulate(cells, headers, "pipe", colalign=align, disable_numparse=True))
         parts += ["", *(f"- {line.strip(' !')}" for line in _failures(group))]
+    for title, found in _gains(table):
+        parts += [f"## {title}", "", tabulate(found, gains.HEADERS, "pipe", **_RIGHT), ""]
     legend = _legend(table, info).splitlines()
     return "\n".join([*parts, "", *(f"{line}  " for line in legend), ""])
 
