@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from benchmarks.recommended import RECOMMENDED
+
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
 """The recipe that every ratio is against: eager PyTorch in fp32."""
@@ -127,6 +129,19 @@ PROFILES: dict[str, Profile] = {
         recipes=(*CONTROLS, *POST_TRAINING),
         rounds=1,
         shifted_cap=300,
+    ),
+    "recommended": Profile(
+        tasks=("movies",),
+        models=("minilm-bert",),
+        recipes=(
+            *CONTROLS,
+            REFERENCE,
+            *(choice.recipe for choice in RECOMMENDED["movies", "minilm-bert"]),
+        ),
+        seeds=(0, 1, 2),
+        rounds=1,
+        shifted_cap=300,
+        validation=True,
     ),
     "full": Profile(
         tasks=("movies", "valence", "bbc"),
