@@ -160,6 +160,8 @@ def pytest_configure(config: pytest.Config) -> None:
             "pytest-codspeed is enabled and switches pytest-benchmark off: the durations that the "
             "workers measured would reach nobody; leave out --codspeed, or unset CODSPEED_ENV"
         )
+    if getattr(option, "numprocesses", None) and _measures(config):
+        raise pytest.UsageError("one process measures at a time: leave out -n of pytest-xdist")
     try:
         options = Options.check(
             output=option.output,
@@ -196,6 +198,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[OPTIONS] = options
     config.stash[CELLS] = cells
+
+
+def _measures(config: pytest.Config) -> bool:
+    """Say whether the command line names anything in this folder."""
+    here = Path(__file__).parent
+    return any(Path(arg.partition("::")[0]).resolve().is_relative_to(here) for arg in config.args)
 
 
 def _codspeed_is_on(config: pytest.Config) -> bool:

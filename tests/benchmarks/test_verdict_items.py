@@ -140,6 +140,13 @@ def test_a_damaged_baseline_ends_the_run_before_any_work(baseline: Path, tmp_pat
     assert "unknown verdict 'regresed'; did you mean 'regressed'" in wrong[0]
 
 
+def test_several_processes_are_refused(bench: Bench) -> None:
+    pytest.importorskip("xdist")
+    done = bench("--recipe", "majority", "-n", "2")
+    assert done.status == pytest.ExitCode.USAGE_ERROR
+    assert "leave out -n of pytest-xdist" in done.text
+
+
 def test_codspeed_is_noticed_before_any_work(tmp_path: Path) -> None:
     """It blocks pytest-benchmark when enabled; a plugin of its name and option stands for it."""
     (tmp_path / "codspeed.py").write_text(
