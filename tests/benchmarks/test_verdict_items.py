@@ -14,7 +14,7 @@ from benchmarks.measures import MEASURES
 from reports.baselines import promote
 from reports.facts import facts_of
 from reports.records import Metric, Record, append, read_run
-from tests.conftest import ROOT, Outcome, command
+from tests.conftest import ROOT, Bench, Outcome, command
 
 RECIPES = ("majority", "tfidf-logistic")
 SIZE, PEAK = 1_000_000, 50_000_000
