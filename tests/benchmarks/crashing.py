@@ -9,12 +9,14 @@ from compressors import STEPS
 from compressors.step import PYTORCH, Step, headline_name
 from models.predictors import PYTORCH as RUNTIME
 from models.predictors import RUNTIMES, pytorch
+from tasks import TASKS
+from tests.tiny import SIZES, small_task
 
 WARM_UP_CALLS = 2 * 12 + 2 * 1
 """Before the first timed block: a block of `single` and one of `batch`, each asked once to warm up."""
 CRASHES = {
     "load": "while it is loaded",
-    "predict": "on the 100th text of a split",
+    "predict": "on the 500th text of the test split",
     "latency": "in the latency worker, which never calls `predict`",
     "block": "in a timed block",
 }
@@ -48,7 +50,7 @@ class CrashingPredictor(pytorch.PyTorchPredictor):
     def forward(self, batch):
         self.texts += len(batch.input_ids)
         self.calls += 1
-        if self.when == "predict" and self.texts > 100 and self.predicted:
+        if self.when == "predict" and self.texts >= 500 and self.predicted:
             os.abort()
         if self.when == "latency" and not self.predicted:
             os.abort()
@@ -70,6 +72,7 @@ def load(artifact, device, threads):
     return CrashingPredictor(inner.network, inner.tokenizer, inner.device, when)
 
 
+TASKS["tiny"] = small_task("tiny", SIZES | {"test": 600})
 RUNTIMES["crashing"] = replace(RUNTIME, predictor=f"{__name__}:load")
 
 
