@@ -34,6 +34,7 @@ def export(run: Run, row: Row, target: Path, store: Store) -> Shipped:
         raise ExportError(f"{cell_id(row)} is {row['status']}: {row['reason']}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportError(f"{target} is there already, and not empty")
+    target = target.absolute()
     artifact = store.find(row["artifact_sha256"])
     if artifact is None:
         raise ExportError(
@@ -71,6 +72,7 @@ def _origin(run: Run, row: Row, artifact: Artifact) -> Origin:
         data_licence=task.licence if task else "unknown",
         data_sha256=artifact.manifest["data_sha256"],
         max_tokens=artifact.manifest["max_tokens"],
+        pairs=bool(task and task.pairs),
         sizes=task.sizes if task else {},
     )
 

@@ -38,12 +38,19 @@ class Own:
     """From which a worker declares the same."""
 
     @classmethod
-    def declare(cls, names: Sequence[str], chosen: Sequence[str], data: OwnData | None) -> Self:
+    def declare(
+        cls,
+        names: Sequence[str],
+        chosen: Sequence[str],
+        data: OwnData | None,
+        usual: Sequence[str] = (),
+    ) -> Self:
         """Declare what the options bring.
 
         Args:
             names: what `--model` says: names, folders, hub ids.
             chosen: what `--task` says.
+            usual: the tasks of the profile, which run where neither `--task` nor data are given.
 
         Raises:
             OwnError: a folder is no saved model, data cannot be used, or one does not fit the other.
@@ -70,9 +77,25 @@ class Own:
         except (OwnModelError, TaskError) as error:
             raise OwnError(str(error)) from error
         for model in (MODELS[name] for name in known if name in MODELS):
-            for task in (TASKS[name] for name in chosen_tasks if name in TASKS):
+            for task in (TASKS[name] for name in chosen_tasks or usual if name in TASKS):
                 _check_fit(model, task)
         return cls(tuple(known), chosen_tasks, tuple(notes), tuple(declarations))
+
+    def check_same(self, folder: Path) -> None:
+        """Refuse to go on with a run of other data, or of another model.
+
+        Raises:
+            OwnError: what has this name now is not what the run began with.
+        """
+        if not (folder / OWN).exists():
+            return
+        then = dict(map(_identity, json.loads((folder / OWN).read_text(encoding="utf-8"))))
+        for (kind, name), now in map(_identity, self.declarations):
+            if then.get((kind, name), now) != now:
+                raise OwnError(
+                    f"--resume: {folder.name} was made with another {kind} '{name}': its files have "
+                    "changed since; start without --resume"
+                )
 
     def write(self, folder: Path) -> Path | None:
         """Write the declarations for the workers of a run; None if there are none."""
@@ -97,6 +120,11 @@ def load(file: Path) -> None:
         else:
             task = tasks.own.from_json(declaration["task"])
             TASKS[task.name] = task
+
+
+def _identity(declaration: dict[str, Any]) -> tuple[tuple[str, str], str]:
+    ((kind, said),) = declaration.items()
+    return (kind, said["name"]), said["revision" if kind == "model" else "data_sha256"]
 
 
 def _about(model: Model) -> list[str]:

@@ -187,7 +187,9 @@ def pytest_configure(config: pytest.Config) -> None:
         data = _own_data(option)
         if data or said.models != models:
             select(said)  # a wrong name is refused before anything is downloaded
-        own = Own.declare(models, said.tasks, data)
+        own = Own.declare(models, said.tasks, data, usual=options.profile.tasks)
+        if options.resume:
+            own.check_same(options.folder)
         options = replace(options, own=own)
         selection = replace(said, tasks=own.tasks, models=own.models)
         if options.resume and selection == Selection(profile=option.profile):

@@ -38,47 +38,47 @@ COMPILED_TRANSFORMERS = f"import torch\n{TRANSFORMERS}".replace(
 
 _ENCODED = """\
 encoded = Tokenizer.from_file("tokenizer.json").encode_batch(texts)  # cuts and pads
-inputs = {
-    "input_ids": numpy.array([text.ids for text in encoded]),
-    "attention_mask": numpy.array([text.attention_mask for text in encoded]),
-}"""
+ids = {array}([text.ids for text in encoded])
+mask = {array}([text.attention_mask for text in encoded])"""
 ONNX = f"""\
 import numpy, onnxruntime
 from tokenizers import Tokenizer
 
-{_ENCODED}
-logits = onnxruntime.InferenceSession("model.onnx").run(["logits"], inputs)[0]"""
+{_ENCODED.format(array="numpy.array")}
+session = onnxruntime.InferenceSession("model.onnx")
+logits = session.run(["logits"], {{"input_ids": ids, "attention_mask": mask}})[0]"""
 OPENVINO = f"""\
 import numpy, openvino
 from tokenizers import Tokenizer
 
-{_ENCODED}
-settings = {{"INFERENCE_PRECISION_HINT": "f32"}}
-logits = openvino.compile_model("openvino.xml", "CPU", settings)(inputs)[0]"""
-_PROGRAM = """\
+{_ENCODED.format(array="numpy.array")}
+model = openvino.compile_model("openvino.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+logits = model({{"input_ids": ids, "attention_mask": mask}})[0]"""
+
+
+def _program_of(opened: str) -> str:
+    return f"""\
 import torch
 from tokenizers import Tokenizer
 
-encoded = Tokenizer.from_file("tokenizer.json").encode_batch(texts)  # cuts and pads
-ids = torch.tensor([text.ids for text in encoded])
-mask = torch.tensor([text.attention_mask for text in encoded])
+{_ENCODED.format(array="torch.tensor")}
 program = {opened}
-with torch.no_grad():
-    logits = program(ids, mask).numpy()"""
-PROGRAM = _PROGRAM.format(opened='torch.export.load("model.pt2").module()')
-COMPILED_PROGRAM = _PROGRAM.format(
-    opened='torch.compile(torch.export.load("model.pt2").module(), dynamic=True)'
+logits = program(ids, mask).detach().numpy()"""
+
+
+PROGRAM = _program_of('torch.export.load("model.pt2").module()')
+COMPILED_PROGRAM = _program_of(
+    'torch.compile(torch.export.load("model.pt2").module(), dynamic=True)'
 )
-TORCHSCRIPT = _PROGRAM.format(opened='torch.jit.load("model.pt")')
+TORCHSCRIPT = _program_of('torch.jit.load("model.pt")')
 TFIDF = """\
-import json, numpy
+import json
 from safetensors.numpy import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 tfidf, head = json.load(open("tfidf.json")), load_file("head.safetensors")
-tfidf["settings"]["ngram_range"] = tuple(tfidf["settings"]["ngram_range"])
-words = TfidfVectorizer(**tfidf["settings"], vocabulary=tfidf["vocabulary"], dtype="float32")
-words.idf_ = numpy.array(tfidf["idf"], dtype="float32")
+words = TfidfVectorizer(**tfidf["settings"], vocabulary=tfidf["vocabulary"])
+words.idf_ = tfidf["idf"]
 logits = words.transform(texts) @ head["coef"].T + head["intercept"]"""
 CONSTANT = """\
 import numpy
@@ -90,7 +90,7 @@ import numpy
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-table, encoded = load_file("table.safetensors"), Tokenizer.from_file("tokenizer.json").encode_batch(texts)
+encoded, table = Tokenizer.from_file("tokenizer.json").encode_batch(texts), load_file("table.safetensors")
 rows = table["embeddings"].astype("float32")  # [vocabulary, outputs]
 known = [[token for token in text.ids if token != {unknown_id}] for text in encoded]
 means = [rows[ids].mean(axis=0) if ids else 0 * rows[0] for ids in known]
@@ -167,7 +167,7 @@ def _whole(artifact: Artifact) -> tuple[Any, tuple[Any, Any]]:
     from models.exporting import Whole, example
     from models.predictors import pytorch
 
-    whole = Whole(pytorch.load(artifact, "cpu", threads=1))
+    whole = Whole(pytorch.load(artifact, "cpu", threads=1)).requires_grad_(False)
     if artifact.format in torchao_weights.FORMATS:
         from torchao.utils import unwrap_tensor_subclass
 

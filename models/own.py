@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Collection
 from dataclasses import fields
+from fnmatch import fnmatchcase
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -18,10 +19,15 @@ from models.model import Model, Shape
 
 WEIGHTS = "model.safetensors"
 PARTS = "model.safetensors.index.json"
-TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spm.model")
+TOKENIZERS = (
+    *("tokenizer.json", "vocab.txt", "vocab.json"),
+    *("sentencepiece.bpe.model", "spm.model", "spiece.model"),
+)
 """Any of them makes a tokenizer."""
-READ = ("config.json", "*.safetensors", PARTS, "tokenizer*.json", "special_tokens_map.json")
-"""What is fetched from the hub, beside a tokenizer's vocabulary: no code, nothing pickled."""
+BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+"""What else a tokenizer is made from."""
+READ = ("config.json", "*.safetensors", PARTS, *TOKENIZERS, *BESIDE)
+"""What is read, and fetched from the hub: no code, nothing pickled."""
 SHAPE = {
     "layers": ("num_hidden_layers", "n_layers"),
     "hidden": ("hidden_size", "dim"),
@@ -101,7 +107,7 @@ def _is_hub_id(source: str) -> bool:
 
 
 def _is_read(name: str) -> bool:
-    return name == "config.json" or name in TOKENIZERS or name.endswith((".safetensors", PARTS))
+    return any(fnmatchcase(name, pattern) for pattern in READ)
 
 
 def _folder(source: str) -> Path:
@@ -113,7 +119,7 @@ def _folder(source: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(source, allow_patterns=[*READ, *TOKENIZERS]))
+        return Path(snapshot_download(source, allow_patterns=[*READ]))
     except Exception as error:  # httpx's, the hub's and the system's
         raise OwnModelError(
             f"--model {source}: no such folder, and the hub gives no model of that name "

@@ -24,6 +24,8 @@ class Origin:
     data_licence: str
     data_sha256: str
     max_tokens: int
+    pairs: bool = False
+    """Each text is two sentences."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Examples of each split."""
 
@@ -47,7 +49,8 @@ def card(row: Row, origin: Origin, info: dict[str, Any], loading: str, note: str
         "## How to load it",
         f"```python\n{loading}\n```",
         f"Outputs, in order: {', '.join(f'`{_text(name)}`' for name in origin.labels) or 'one value'}."
-        f" Texts are cut at {origin.max_tokens} tokens.",
+        f" Texts are cut at {origin.max_tokens} tokens."
+        + (" Each is a pair of sentences: `texts = [(first, second), …]`." if origin.pairs else ""),
         "## How good it is",
         tabulate(_figures(row), ("figure", "value"), "pipe", disable_numparse=True),
         f"Measured on {_text(machine.get('cpu', 'an unknown CPU'))}, {machine.get('cores', '?')} "

@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
@@ -52,15 +52,36 @@ class Merged:
 def merge(runs: Sequence[Run]) -> list[Merged]:
     """Merge the rows of runs; a seed that was measured in several of them counts each time.
 
-    Figures of different machines are never mixed.
+    Figures of different machines, thread counts or test splits are never mixed.
     """
-    groups: dict[tuple[str, str, str, str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[tuple[str, str, str, str, str], str | None], list[Row]] = defaultdict(list)
     for run in runs:
-        machine = run.info.get("machine", {}).get("cpu") or "unknown machine"
+        tests = _tests(run)
         for row in rows(run):
-            key = (machine, row["task"], row["model"], row["device"], row["recipe"])
-            groups[key].append(row)
-    return [_merged(*key, group) for key, group in groups.items()]
+            machine = _machine(run.info.get("machine", {}), row["threads"])
+            cell = (machine, row["task"], row["model"], row["device"], row["recipe"])
+            groups[cell, tests.get(row["task"])].append(row)
+    return [_merged(*cell, group) for (cell, _), group in groups.items()]
+
+
+def _tests(run: Run) -> dict[str, str]:
+    """Return the hash of each task's test split."""
+    return {
+        str(record.cell["task"]): record.facts["test_sha256"]
+        for record in run.records
+        if "test_sha256" in record.facts
+    }
+
+
+def _machine(machine: dict[str, Any], threads: int | None) -> str:
+    parts = [machine.get("cpu") or "unknown machine"]
+    if cores := machine.get("logical_cores"):
+        parts.append(f"{cores} cores")
+    if memory := machine.get("memory_bytes"):
+        parts.append(f"{memory / 2**30:.0f} GiB")
+    if threads:
+        parts.append(f"{threads} threads")
+    return ", ".join(parts)
 
 
 def _merged(

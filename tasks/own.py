@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from tasks import labels as names
 from tasks.glue import GLUE
 from tasks.splits import shuffled
-from tasks.tables import WHOLE, DataError, Table, table, tables
+from tasks.tables import LARGEST_IN_MEMORY, ROW_BYTES, WHOLE, DataError, Table, table, tables
 from tasks.task import PAIR, Example, Splits, Task, hash_of
 
 Kind = Literal["classification", "regression"]
@@ -71,6 +71,8 @@ class _Reading:
     own: OwnData
     columns: tuple[tuple[str, ...], str] | None = None
     notes: list[str] = field(default_factory=list)
+    bytes: int = 0
+    """What the rows that were read take in memory, about."""
 
     def say(self, count: int, what: str, first: str) -> None:
         if count:
@@ -94,6 +96,7 @@ def declare(own: OwnData, taken: Collection[str] = ()) -> tuple[Task, list[str]]
     kind, labels = _labels(entries, reading)
     splits = _split(entries, kind, labels, reading)
     name = re.sub(r"[^a-z0-9]+", "-", Path(own.data).stem.lower()).strip("-") or "data"
+    local = Path(own.data).expanduser().exists()
     test = [e.label for e in splits["test"]]
     balance = _balance(test) if kind == "classification" else 1.0
     by_kind = "pearson" if kind == "regression" else "accuracy"
@@ -111,8 +114,8 @@ def declare(own: OwnData, taken: Collection[str] = ()) -> tuple[Task, list[str]]
         kind=kind,
         metric=metric,
         read=partial(_read, own, kind, labels),
-        source=Path(own.data).name,
-        licence="your own",
+        source=Path(own.data).name if local else f"hub id {own.data}",
+        licence="your own" if local else "see its page on the hub",
         max_tokens=own.max_tokens or _tokens(splits, reading),
         pairs=len(own.text_columns) == 2,
         labels=labels,
@@ -125,14 +128,16 @@ def declare(own: OwnData, taken: Collection[str] = ()) -> tuple[Task, list[str]]
 
 def _as_benchmark(own: OwnData) -> OwnData:
     """Add what is known of GLUE's tasks; what the options say comes first."""
-    known = GLUE.get(own.data)
-    if known is None:
+    name = own.data if own.data in GLUE else f"glue/{own.data}"
+    if Path(own.data).exists() or name not in GLUE:
         return own
+    known = GLUE[name]
     return replace(
         own,
+        data=name,
         text_columns=own.text_columns or known.texts,
         label_column=own.label_column or "label",
-        shifted=(*((name, own.data) for name, _ in known.shifted), *own.shifted),
+        shifted=(*((other, name) for other, _ in known.shifted), *own.shifted),
         kind="classification" if known.labels else "regression",
         metric=known.metric,
         labels=known.labels,
@@ -213,12 +218,18 @@ def _entries(source: Table, reading: _Reading) -> list[Entry]:
         )
     entries, empty = [], []
     for number, row in source.rows():
+        if reading.bytes > LARGEST_IN_MEMORY:
+            raise DataError(
+                f"{source.name}: its first {number - 1:,} rows would take more than "
+                f"{LARGEST_IN_MEMORY / 1e9:.1f} GB of memory; give a sample of its rows"
+            )
         where = f"{source.name}, row {number}"
         texts = [_text(row.get(column), where, column) for column in columns]
         try:
             label = names.label_of(row.get(label_column))
         except TypeError as error:
             raise DataError(f"{where}, column '{label_column}': {error}") from None
+        reading.bytes += ROW_BYTES + sum(map(len, texts))
         if not all(texts):
             empty.append(where)
         else:
@@ -243,17 +254,18 @@ def _columns(source: Table, reading: _Reading) -> tuple[tuple[str, ...], str]:
     texts, label = own.text_columns, own.label_column
     if not texts:
         rest = [name for name in columns if name != label]
-        texts = (_guess(source, rest, TEXT_NAMES, label or LABEL_NAMES, "--text-column"),)
+        others = () if label else LABEL_NAMES
+        texts = (_guess(source, rest, TEXT_NAMES, others, "--text-column"),)
         reading.notes.append(f"'{texts[0]}' is taken for the text (--text-column)")
     if label is None:
         rest = [name for name in columns if name not in texts]
-        label = _guess(source, rest, LABEL_NAMES, texts, "--label-column")
+        label = _guess(source, rest, LABEL_NAMES, (), "--label-column")
         reading.notes.append(f"'{label}' is taken for the label (--label-column)")
     return texts, label
 
 
 def _guess(
-    source: Table, columns: Sequence[str], known: Sequence[str], others: Any, option: str
+    source: Table, columns: Sequence[str], known: Sequence[str], others: Sequence[str], option: str
 ) -> str:
     named = [name for name in columns if name.strip().casefold() in known]
     left = named or [name for name in columns if name.strip().casefold() not in others]
@@ -366,7 +378,11 @@ def _index(
 def _without_repeats(
     known: dict[str, list[Entry]], reading: _Reading
 ) -> tuple[dict[str, list[Entry]], list[Entry]]:
-    """Leave each text once, evaluated splits first: a text in two splits would leak."""
+    """Leave each text once, evaluated splits first: a text in two splits would leak.
+
+    What GLUE evaluates stays whole, repeats and all: its figures stand beside those of papers.
+    """
+    whole = ("test", *(name for name, _ in reading.own.shifted)) if reading.own.data in GLUE else ()
     seen: dict[str, tuple[str, Entry]] = {}
     kept: dict[str, list[Entry]] = {}
     unlabelled, again, torn = [], [], []
@@ -376,7 +392,7 @@ def _without_repeats(
         kept[name] = []
         for entry in known[name]:
             identity = " ".join(entry.text.split()).casefold()
-            if identity in seen:
+            if identity in seen and name not in whole:
                 where, first = seen[identity]
                 if where == name:
                     again.append(entry.where)

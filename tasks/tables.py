@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,7 +19,11 @@ from tasks.assets import cache_folder
 from tasks.task import TaskError
 
 LARGEST_BYTES = 1 << 30
-"""No larger file is read: its texts would fill the memory of an ordinary machine."""
+"""No larger file is opened: its texts would fill the memory of an ordinary machine."""
+LARGEST_IN_MEMORY = 4 << 30
+"""Bytes that the rows of one data set may take, however small their files are."""
+ROW_BYTES = 500
+"""What a row takes beside its text."""
 WHOLE = "all"
 """The split of a source that has no splits of its own."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -190,9 +194,24 @@ def _parquet(path: Path) -> Table:
 
     def rows() -> Iterator[tuple[int, Row]]:
         batches = ParquetFile(path).iter_batches()
-        yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
+        found = (row for batch in batches for row in batch.to_pylist())
+        yield from enumerate(_readable(str(path), found), start=1)
 
     return Table(str(path), columns, rows)
+
+
+def _readable(name: str, found: Iterable[Row]) -> Iterator[Row]:
+    """Pass rows on as long as Arrow can read them."""
+    import pyarrow
+
+    count = 0
+    try:
+        for row in found:
+            yield row
+            count += 1
+    except (pyarrow.ArrowException, OSError, UnicodeError) as error:
+        line = str(error).partition("\n")[0]
+        raise DataError(f"{name}: damaged after row {count} ({line})") from None
 
 
 READERS: dict[str, Callable[[Path], Table]] = {
@@ -234,7 +253,7 @@ def _of_dataset(name: str, data: Any) -> Table:
     }
 
     def rows() -> Iterator[tuple[int, Row]]:
-        for number, row in enumerate(data, start=1):
+        for number, row in enumerate(_readable(name, data), start=1):
             for column, names in named.items():
                 index = row[column]
                 row[column] = None if index is None or index < 0 else names[index]

@@ -229,7 +229,7 @@
       });
       return make("tr", {}, make("th", { scope: "row" }, name), ...cells);
     });
-    return part("What each step bought", make("table", {}, make("tr", {}, ...["", "quality", "smaller", "faster"].map((head) => make("th", {}, head))), ...lines));
+    return part("What each further step bought", make("table", {}, make("tr", {}, ...["", "quality", "smaller", "faster"].map((head) => make("th", {}, head))), ...lines));
   }
   function histogram({ from, to, counts }) {
     const most = Math.max(...counts);

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks import own
 from benchmarks.command import main
+from benchmarks.export_command import ExportError, export
 from benchmarks.extensions import OWN
 from benchmarks.measures.requests import requests_of
 from benchmarks.shipping import SHIPPED
@@ -22,6 +23,9 @@ from compressors.building import build
 from compressors.recipe import model_of, parse_recipe
 from models.artifact import open_artifact, seal
 from models.predictors import RUNTIMES, load_predictor, pytorch
+from models.store import Store
+from reports.leaderboard import rows
+from reports.records import read_run
 from tasks import TASKS
 from tests.conftest import Outcome
 from tests.reports.made import make_run
@@ -50,7 +54,7 @@ def of_card(folder: Path) -> str:
 
 def opened(folder: Path, texts: list[str], code: str) -> np.ndarray:
     """Run code in a process without Leanboard and torchao, text by text: logits [texts, outputs]."""
-    assert len(code.strip().splitlines()) <= 12
+    assert len([line for line in code.splitlines() if line]) <= 8
     given = folder.parent / "texts.json"
     given.write_text(json.dumps(texts))
     script = ALONE.format(
@@ -123,7 +127,9 @@ def test_every_format_of_the_cpu_ships() -> None:
     assert set(RECIPES) == set(RUNTIMES) - ON_A_GPU == set(SHIPPED) - ON_A_GPU
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES.values(), "majority", "finetune+prune-heads:0.5+bf16"])
+@pytest.mark.parametrize(
+    "recipe", [*RECIPES.values(), "majority", "finetune+prune-heads:0.5+bf16", "finetune+svd:8"]
+)
 def test_every_format_opens_without_leanboard(recipe: str, tmp_path: Path) -> None:
     parsed = parse_recipe(recipe)
     for step in parsed.steps:
@@ -148,11 +154,6 @@ def test_a_graph_that_was_measured_is_shipped_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without PyTorch: a run's folder, an artifact in the store, and the graph opened elsewhere."""
-    from benchmarks.export_command import export
-    from models.store import Store
-    from reports.leaderboard import rows
-    from reports.records import read_run
-
     monkeypatch.setenv("LEANBOARD_CACHE", str(tmp_path))
     store = Store()
     artifact = store.build("ab" * 32, counting_graph)
@@ -221,6 +222,24 @@ def test_what_does_not_open_plainly_says_so(
     assert main(["export", str(own_run.folder), row, str(tmp_path / "a")]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_format_of_ones_own_says_that_it_needs_leanboard(
+    own_run: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(SHIPPED, "pytorch-int8")
+    run = read_run(own_run.folder)
+    row = next(row for row in rows(run) if row["recipe"] == "as-is+int8")
+    with pytest.raises(ExportError, match="pytorch-int8, which opens with Leanboard alone"):
+        export(run, row, tmp_path / "a", Store())
+
+
+def test_an_empty_folder_is_filled_by_whatever_name(
+    own_run: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(own_run.folder), "tfidf-logistic", "."]) == 0
+    assert (tmp_path / "tfidf.json").exists()
 
 
 def test_nothing_is_overwritten(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.extensions import module_name
 from benchmarks.measures import memory
 from benchmarks.measures.requests import Requests
 from benchmarks.workers import Worker
@@ -29,13 +30,23 @@ class Hungry:
         return np.zeros((len(texts), 2))
 
 
+class Phases:
+    """Measures `Hungry`, in a process without freed memory that it could get again."""
+
+    def of_hungry(self) -> dict[str, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(memory, "read_manifest", lambda folder: SimpleNamespace(format="hungry"))
+            patch.setattr(memory, "load_predictor", lambda *_: Hungry())
+            np.ones(400 * MIB, np.uint8).sum()  # a peak of before: it must not count
+            requests = Requests(single=["one", "two"], batch=[["three"] * 4])
+            return memory.Subject("", "cpu", 1).memory(requests)
+
+
 @pytest.mark.skipif(not is_exact(), reason="the kernel cannot reset a peak")
-def test_memory_is_that_of_each_phase(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "read_manifest", lambda folder: SimpleNamespace(format="hungry"))
-    monkeypatch.setattr(memory, "load_predictor", lambda *_: Hungry())
-    np.ones(400 * MIB, np.uint8).sum()  # a peak of before: it must not count
-    requests = Requests(single=["one", "two"], batch=[["three"] * 4])
-    found: dict[str, Any] = memory.Subject("", "cpu", 1).memory(requests)
+def test_memory_is_that_of_each_phase(tmp_path: Path) -> None:
+    target, log = f"{module_name(Path(__file__))}:Phases", tmp_path / "log"
+    with Worker(target, {}, start="spawn", log=log, extensions=[__file__]) as worker:
+        found = worker.call("of_hungry")
     mib = {name: value / MIB for name, value in found.items() if name.endswith("_bytes")}
     assert mib["memory_load_peak_bytes"] == pytest.approx(96, abs=16)
     assert mib["memory_steady_bytes"] == pytest.approx(64, abs=16)

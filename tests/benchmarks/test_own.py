@@ -104,6 +104,72 @@ def test_what_does_not_fit_is_refused_before_any_work(
     assert message in done.stdout + done.stderr
 
 
+def test_a_head_that_does_not_fit_the_profiles_task_is_refused_too(
+    tuned: Path, tmp_path: Path
+) -> None:
+    five = tmp_path / "five"
+    shutil.copytree(tuned, five)
+    config = json.loads((five / "config.json").read_text())
+    names = {str(i): f"topic {i}" for i in range(5)}
+    config |= {"id2label": names, "label2id": {name: int(i) for i, name in names.items()}}
+    (five / "config.json").write_text(json.dumps(config))
+    done = listed("--model", str(five))
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "five has 5 outputs" in done.stderr
+
+
+def test_other_data_of_the_same_name_are_no_part_of_a_run_that_is_resumed(
+    tuned: Path, tmp_path: Path
+) -> None:
+    file, output = tmp_path / "d.csv", ["--output", str(tmp_path / "output")]
+    words = ("negative", "positive")
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        chosen = ("--data", str(file), "--recipe", "majority", "--profile", "smoke")
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "benchmarks/", *output, *chosen, *options],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def write(rows: int) -> None:
+        lines = [f"text {i},{words[i % 2]}" for i in range(rows)]
+        file.write_text("\n".join(["text,label", *lines]))
+
+    write(60)
+    assert run().returncode == 0
+    assert run("--resume").returncode == 0
+    write(61)
+    done = run("--resume")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "was made with another task 'd'" in done.stderr
+
+
+def test_code_that_a_config_names_is_not_executed(tuned: Path, tmp_path: Path) -> None:
+    """`auto_map` makes transformers execute a folder's code, if `trust_remote_code` is on."""
+    folder = tmp_path / "hostile"
+    shutil.copytree(tuned, folder)
+    (folder / "modeling.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
+    config = json.loads((folder / "config.json").read_text())
+    auto = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification")
+    config["auto_map"] = {name: f"modeling.{name}" for name in auto}
+    for kind, status in (("bert", "ok"), ("nobody-knows-it", None)):
+        (folder / "config.json").write_text(json.dumps(config | {"model_type": kind}))
+        chosen = ["--task", "movies", "--recipe", "finetune", "--profile", "smoke", "-k", "size"]
+        chosen += ["--model", str(folder), "--output", str(tmp_path / kind)]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "benchmarks/", *chosen],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode == 0) == (status == "ok"), done.stdout
+        assert not (tmp_path / "executed").exists()
+
+
 def test_labels_that_the_head_does_not_have_are_refused(tuned: Path, tmp_path: Path) -> None:
     file = tmp_path / "d.csv"
     file.write_text("text,label\n" + "".join(f"t {i},{'ab'[i % 2]}\n" for i in range(40)))

@@ -36,6 +36,20 @@ def test_machines_are_not_mixed() -> None:
     assert [row.figures["speedup"].deviation for row in merged] == [None, None]
 
 
+def test_hosts_of_one_processor_and_other_test_texts_are_not_mixed() -> None:
+    one = run(records("finetune", 0.8, 100, 1.0))
+    small, large = (
+        replace(one, info=one.info | {"machine": {"cpu": "a cpu", "memory_bytes": size << 30}})
+        for size in (8, 64)
+    )
+    other = replace(
+        small, records=[replace(r, facts=r.facts | {"test_sha256": "other"}) for r in small.records]
+    )
+    merged = merge([small, large, other, small])
+    assert [row.machine for row in merged] == ["a cpu, 8 GiB", "a cpu, 64 GiB", "a cpu, 8 GiB"]
+    assert [len(row.seeds) for row in merged] == [2, 1, 1]
+
+
 def test_rows_without_figures_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

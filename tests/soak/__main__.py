@@ -61,6 +61,7 @@ class Tally:
     others: int = 0
     hung: int = 0
     tracebacks: int = 0
+    accepted: int = 0
     resumed: int = 0
     anew: int = 0
 
@@ -78,6 +79,7 @@ HEADERS = {
     "others": "other cells failed",
     "hung": "hung",
     "tracebacks": "tracebacks",
+    "accepted": "second writers",
     "resumed": "runs made whole",
     "anew": "begun anew",
 }
@@ -181,7 +183,10 @@ class Soak:
             self.said += [f"status {' '.join(map(str, status))}", *scene.notes]
             left = left_alive(self.mark)
             self.find("processes", "processes left", left)
+        self.find("accepted", "second writers were let in", scene.accepted)
         for started in (scene.main, *scene.others):
+            if self.kind == "SIGINT" and moment == "starting":
+                break  # Python itself was still starting
             if "INTERNALERROR" in started.text or "\nTraceback" in started.text:
                 self.find("tracebacks", f"a traceback in {started.said.name}")
         if self.kind == "kill -9, worker":
@@ -293,6 +298,8 @@ def is_bad(tally: Tally) -> bool:
         tally.temporary,
         tally.hung,
         tally.others,
+        tally.tracebacks,
+        tally.accepted,
     )
     return any(wrong) or tally.resumed < tally.runs
 

@@ -52,6 +52,8 @@ class Scene:
     main: Started | None = None
     others: list[Started] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    accepted: int = 0
+    """Second writers of a run that was being written."""
     damaged: Path | None = None
     """What was corrupted in the store."""
 
@@ -185,6 +187,8 @@ def resume_twice(scene: Scene) -> Iterator[Strike | None]:
         second = scene.begin("--resume")
         status = second.process.wait()
         refused = status == 4 and "is being written by another process" in second.text
+        if not refused and scene.run.process.poll() is None:
+            scene.accepted += 1
         scene.notes.append("refused in words" if refused else f"resume: status {status}")
 
     yield strike

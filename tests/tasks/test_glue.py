@@ -64,6 +64,16 @@ def test_a_task_of_pairs_has_the_benchmarks_columns_classes_and_metric(hub: Path
     assert again.pairs
 
 
+def test_the_benchmarks_own_name_is_enough_and_its_test_stays_whole(hub: Path) -> None:
+    twice = [*pairs(20, 100), *pairs(2, 100)]
+    write(hub, "mrpc", {"train": [*pairs(60), *pairs(3, 100)], "validation": twice})
+    task, said = declare(OwnData("mrpc"))
+    assert (task.name, task.metric) == ("mrpc", "f1")
+    assert task.sizes["test"] == 22
+    assert any("3 texts of train stand in test too" in line for line in said)
+    assert (task.source, task.licence) == ("hub id glue/mrpc", "see its page on the hub")
+
+
 def test_other_domains_are_shifted_splits_and_values_are_regression(hub: Path) -> None:
     def texts(start: int) -> list[dict[str, Any]]:
         return [
@@ -108,7 +118,7 @@ def test_without_a_network_one_line_says_so(hub: Path) -> None:
         declare(OwnData("glue/rte"))
 
 
-@pytest.mark.parametrize("name", ["mrpc", "glue/mprc", "mrcp"])
+@pytest.mark.parametrize("name", ["glue/mprc", "mrcp"])
 def test_a_name_that_is_nearly_one_of_them_is_named(name: str) -> None:
     with pytest.raises(DataError, match="did you mean glue/mrpc"):
         declare(OwnData(name))

@@ -263,6 +263,46 @@ def test_two_gigabytes_are_refused_at_once(tmp_path: Path) -> None:
     assert "has 2.1 GB, more than the 1.1 GB that are read" in refusal(str(path))
 
 
+def test_rows_that_would_fill_the_memory_are_refused_whatever_holds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A packed file, or a folder, may be small and its rows large."""
+    from datasets import Dataset
+
+    data = Dataset.from_list([{"text": f"{i} " + "x" * 5000, "label": i % 2} for i in range(100)])
+    data.to_parquet(tmp_path / "d.parquet")
+    data.save_to_disk(str(tmp_path / "saved"))
+    monkeypatch.setattr("tasks.own.LARGEST_IN_MEMORY", 100_000)
+    for name in ("d.parquet", "saved"):
+        assert "its first 19 rows would take more than 0.0 GB" in refusal(str(tmp_path / name))
+
+
+def test_a_damaged_parquet_file_is_named_with_the_row(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    path = tmp_path / "d.parquet"
+    texts = [f"text {i}" for i in range(60)]
+    write_table(
+        pyarrow.table({"text": texts, "label": [i % 2 for i in range(60)]}),
+        path,
+        compression="gzip",
+    )
+    content = bytearray(path.read_bytes())
+    content[40:120] = bytes(80)  # the footer, which is read first, stays whole
+    path.write_bytes(content)
+    assert "d.parquet: damaged after row" in refusal(str(path))
+
+
+def test_a_column_is_not_taken_for_another_that_its_name_stands_in(write: Write) -> None:
+    rows = [(text, label) for text, label in ROWS]
+    _, said = declared(write(rows, ("a", "label")), label_column="label")
+    assert "'a' is taken for the text" in said
+    three = [(str(i), text, label) for i, (text, label) in enumerate(ROWS)]
+    path = write(three, ("id", "utterance", "valid_id"))
+    assert "which column? Say --text-column" in refusal(path, label_column="valid_id")
+
+
 def test_names_that_are_not_there_are_told_of(write: Write, tmp_path: Path) -> None:
     path = write(ROWS)
     assert "no column 'stars'; columns: text, label" in refusal(path, label_column="stars")
