@@ -62,7 +62,7 @@ def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device
         *names,
     )
     keys = []
-    for step in recipe.steps:
+    for step in recipe.built.steps:
         key = _hash(key, _fingerprint(step))
         keys.append(key)
     return keys
@@ -93,7 +93,7 @@ def build(
     import torch
 
     torch.set_num_threads(threads)
-    store, steps = Store(), parse_recipe(recipe)
+    store, steps = Store(), parse_recipe(recipe).built
     source = None if model == NO_MODEL else MODELS[model]
     keys = step_keys(steps, source, TASKS[task], seed, device)
     artifact = _base(source, TASKS[task], store) if source else None

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PYTORCH, Step
@@ -79,16 +75,3 @@ def forget_origins(graph: Any) -> None:
         node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()
-
-
-@contextmanager
-def exported(source: Artifact, workbench: Workbench) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield an artifact's ONNX file in fp32, made for the while if need be, and its manifest's facts."""
-    # ONNX Runtime's quantizer advises a pre-process that fails on BERT.
-    logging.getLogger().setLevel(logging.ERROR)
-    if source.format == ONNX:
-        yield source.folder / "model.onnx", {"pad_id": source.manifest["pad_id"]}
-        return
-    with TemporaryDirectory() as scratch:
-        graph = Path(scratch) / "model.onnx"
-        yield graph, export(source, workbench.outputs, graph)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from compressors.onnx_int8 import OnnxInt8
@@ -24,11 +23,11 @@ class OnnxInt8Static(OnnxInt8):
     """
 
     name: ClassVar[str] = "onnx-int8-static"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     calibration_texts: int = 128
 
-    def quantize(self, graph: Path, pad_id: int, source: Artifact, workbench: Workbench) -> None:
+    def quantize(self, source: Artifact, workbench: Workbench) -> None:
         """Write the quantized graph to the workbench's folder."""
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.calibrate import CalibrationDataReader
@@ -42,8 +41,9 @@ class OnnxInt8Static(OnnxInt8):
             def get_next(self) -> dict | None:
                 return next(self.batches, None)
 
+        pad_id = source.manifest["pad_id"]
         quantize_static(
-            graph,
+            source.folder / "model.onnx",
             workbench.folder / "model.onnx",
             Texts(calibration(workbench, source, pad_id, self.calibration_texts)),
             quant_format=QuantFormat.QDQ,

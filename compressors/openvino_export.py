@@ -60,15 +60,6 @@ def convert(source: Artifact, outputs: int) -> tuple[Any, dict[str, Any]]:
     return model, network.facts
 
 
-def open_or_convert(source: Artifact, outputs: int) -> tuple[Any, dict[str, Any]]:
-    """Return the OpenVINO model of an artifact in fp32, converted or not, and its manifest's facts."""
-    import openvino
-
-    if source.format == PYTORCH:
-        return convert(source, outputs)
-    return openvino.Core().read_model(source.folder / MODEL), {"pad_id": source.manifest["pad_id"]}
-
-
 def write(model: Any, source: Artifact, workbench: Workbench, **facts: Any) -> Artifact:
     """Save a model with its weights as they are (OpenVINO would halve fp32 unasked), and seal it."""
     import openvino

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from compressors.openvino_export import OPENVINO, open_or_convert, write
+from compressors.openvino_export import MODEL, OPENVINO, OpenVinoExport, write
 from compressors.step import PYTORCH, Step
 
 if TYPE_CHECKING:
@@ -29,16 +29,20 @@ class OpenVinoInt8(Step):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "openvino", "nncf")
     extras: ClassVar[dict[str, str]] = {"openvino": "openvino", "nncf": "openvino"}
 
+    starts_with: ClassVar[type[Step] | None] = OpenVinoExport
+    version: ClassVar[int] = 2
+
     calibration_texts: int = 300
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
+        import openvino
+
         from compressors.sample import calibration
 
         assert source
-        model, facts = open_or_convert(source, workbench.outputs)
-        texts = calibration(workbench, source, facts["pad_id"], self.calibration_texts)
-        model = self.quantize(model, texts)
-        return write(model, source, workbench, format=self.produces, **facts)
+        model = openvino.Core().read_model(source.folder / MODEL)
+        texts = calibration(workbench, source, source.manifest["pad_id"], self.calibration_texts)
+        return write(self.quantize(model, texts), source, workbench, format=self.produces)
 
     def quantize(self, model: Any, texts: list[dict[str, Any]], ignored: Sequence[str] = ()) -> Any:
         """Quantize weights to int8 and activations to the ranges that some texts show.

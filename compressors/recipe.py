@@ -33,9 +33,21 @@ class Recipe:
         return tuple(dict.fromkeys(step.family for step in self.steps))
 
     @property
+    def built(self) -> Recipe:
+        """The steps that are really taken: `finetune+onnx+onnx-int8` for `finetune+onnx-int8`."""
+        steps: list[Step] = []
+        for step in self.steps:
+            first = step.starts_with
+            if first and steps and steps[-1].produces != first.produces:
+                steps.append(first())
+            steps.append(step)
+        return Recipe(tuple(steps))
+
+    @property
     def prefixes(self) -> list[str]:
         """What is built on the way: `finetune`, `finetune+distill:3`, … and the recipe itself."""
-        return [str(Recipe(self.steps[:end])) for end in range(1, len(self.steps) + 1)]
+        steps = self.built.steps
+        return [str(Recipe(steps[:end])) for end in range(1, len(steps) + 1)]
 
     @property
     def needs_model(self) -> bool:

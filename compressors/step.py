@@ -71,6 +71,8 @@ class Step:
     """Modules that a bare install lacks, each with the extra that brings it."""
     architectures: ClassVar[Collection[str] | None] = None
     """Those whose layers it finds; None: it needs to find none."""
+    starts_with: ClassVar[type[Step] | None] = None
+    """A conversion that comes first unless its artifact is there: recipes share it so."""
     version: ClassVar[int] = 1
 
     def plan(self, before: Plan, device: str) -> Plan:

@@ -37,7 +37,7 @@ VARIANTS = ("distill", "distill-long", "distill-logits", "distill-tiny", "distil
 
 
 def bench(folder: Path, teacher: Artifact | None = None) -> Workbench:
-    return Workbench(TASKS["tiny"], 0, "cpu", 2, folder, lambda *_: None, teacher)
+    return Workbench(TASKS["tiny"], 0, "cpu", 1, folder, lambda *_: None, teacher)
 
 
 def tokens(artifact: Artifact, n: int = 16) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_students_have_fewer_layers_and_learn_their_teachers_logits(variant: str
 
 @pytest.mark.parametrize("task", ["tiny", "bbc"])
 def test_the_control_learns_for_as_many_steps(task: str, tmp_path: Path) -> None:
-    bench = Workbench(TASKS[task], 0, "cpu", 2, tmp_path, lambda *_: None)
+    bench = Workbench(TASKS[task], 0, "cpu", 1, tmp_path, lambda *_: None)
     taught, alone = len(bench.texts(*TEXTS)), len(bench.texts("train"))
     steps = Student.epochs_like_distill(bench) * alone
     assert steps == pytest.approx(Distill.epochs * taught, abs=alone / 2)

@@ -74,7 +74,7 @@ def test_exports_compute_the_same(runtime: str, before: str) -> None:
 
 
 def test_texts_of_any_length_are_answered_as_in_a_batch() -> None:
-    predictor = load_predictor(made("finetune+openvino-int8"), "cpu", 2)
+    predictor = load_predictor(made("finetune+openvino-int8"), "cpu", 1)
     texts = [" ".join(["film"] * n) for n in (1, 5, 6, 7, 30, 63, 80, 126, 500)]
     together = predictor.predict(texts, batch_size=len(texts))
     alone = np.concatenate([predictor.predict([text]) for text in texts])
@@ -166,7 +166,7 @@ def test_ranges_are_measured_on_training_texts_alone() -> None:
     from tasks import TASKS
 
     source = made("finetune")
-    bench = Workbench(TASKS["tiny"], 0, "cpu", 2, Path(), lambda *_: None)
+    bench = Workbench(TASKS["tiny"], 0, "cpu", 1, Path(), lambda *_: None)
     read = {tuple(batch["input_ids"][0]) for batch in calibration(bench, source, 0, 50)}
     tokenizer = load_tokenizer(source.folder, 128)
     known = {tuple(ids) for ids in tokenize(tokenizer, bench.texts("train"))}
@@ -194,9 +194,27 @@ def test_without_the_extra_the_row_says_what_to_install(monkeypatch: pytest.Monk
 
 
 def test_the_logits_of_one_call_outlive_the_next() -> None:
-    predictor = load_predictor(made("finetune+openvino"), "cpu", 2)
+    predictor = load_predictor(made("finetune+openvino"), "cpu", 1)
     batches = [predictor.encode([text]) for text in ("good", "a very bad film indeed")]
     first = predictor.forward(batches[0])
     kept = first.copy()
     predictor.forward(batches[1])
     np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "quantizers"),
+    [("onnx", ("onnx-int8", "onnx-int8-static")), ("openvino", ("openvino-int8", "openvino-int4"))],
+)
+def test_a_network_is_converted_once_for_all_its_quantizers(
+    runtime: str, quantizers: tuple[str, ...]
+) -> None:
+    converted = made(f"finetune+{runtime}")
+    for quantizer in quantizers:
+        artifact = made(f"finetune+{quantizer}")
+        assert [cost["step"] for cost in artifact.lineage] == ["finetune", runtime, quantizer]
+        assert artifact.lineage[-1]["parent"] == converted.sha256
+        assert made(f"finetune+{runtime}+{quantizer}").folder == artifact.folder
+        recipe = parse_recipe(f"finetune+{quantizer}")
+        assert recipe.prefixes == ["finetune", f"finetune+{runtime}", str(recipe.built)]
+        assert str(recipe) == f"finetune+{quantizer}"

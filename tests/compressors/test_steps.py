@@ -24,7 +24,7 @@ MODELS = ("minilm-bert", "minilm-roberta", "tiny-bert")
 
 def made(recipe: str, model: str = "tiny-bert", task: str = "tiny", *, seed: int = 0) -> Artifact:
     model = "none" if recipe in ("majority", "tfidf-logistic") else model
-    return open_artifact(Path(build(recipe, model, task, seed, "cpu", 2, lambda *_: None)))
+    return open_artifact(Path(build(recipe, model, task, seed, "cpu", 1, lambda *_: None)))
 
 
 def header(artifact: Artifact) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def header(artifact: Artifact) -> dict[str, Any]:
 
 def predict(artifact: Artifact, n: int = 40) -> np.ndarray:
     texts = [e.text for e in TASKS["tiny"].splits()["test"][:n]]
-    return load_predictor(artifact, "cpu", 2).predict(texts)
+    return load_predictor(artifact, "cpu", 1).predict(texts)
 
 
 def test_finetune_trains_everything() -> None:

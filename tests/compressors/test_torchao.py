@@ -28,7 +28,7 @@ MINILM_ROWS, HIDDEN, INNER = 30522, 384, 1536
 
 
 def made(recipe: str, model: str = "minilm-bert", task: str = "tiny") -> Artifact:
-    return open_artifact(Path(build(recipe, model, task, 0, "cpu", 2, lambda *_: None)))
+    return open_artifact(Path(build(recipe, model, task, 0, "cpu", 1, lambda *_: None)))
 
 
 def bytes_of(artifact: Artifact) -> int:
@@ -46,7 +46,7 @@ def predict(artifact: Artifact) -> np.ndarray:
 @cache
 def predicted(folder: Path) -> np.ndarray:
     """Compiling takes long, and a folder never changes: each is asked once."""
-    return load_predictor(folder, "cpu", 2).predict(texts())
+    return load_predictor(folder, "cpu", 1).predict(texts())
 
 
 def small(name: str) -> str:
@@ -57,7 +57,7 @@ def small(name: str) -> str:
 def applied(step: Step, source: Artifact, folder: Path) -> Artifact:
     """Apply a step whose device this machine lacks: its file can be made and read anywhere."""
     folder.mkdir()
-    bench = Workbench(TASKS["tiny"], 0, "cpu", 2, folder, lambda *_: None)
+    bench = Workbench(TASKS["tiny"], 0, "cpu", 1, folder, lambda *_: None)
     facts = step.apply(source, bench).manifest
     return seal(folder, {k: v for k, v in facts.items() if k not in ("files", "sha256", "schema")})
 
@@ -74,7 +74,7 @@ def test_compiled_code_is_no_part_of_the_artifact() -> None:
 def test_nothing_is_compiled_after_loading(recipe: str) -> None:
     import torch
 
-    predictor = load_predictor(made(recipe, "tiny-bert"), "cpu", 2)
+    predictor = load_predictor(made(recipe, "tiny-bert"), "cpu", 1)
     words = " ".join(texts(96))
     with torch.compiler.set_stance("fail_on_recompile"):
         for batch in (1, 2, 16, 31, 64):
@@ -214,7 +214,7 @@ def test_an_artifact_works_wherever_it_is_moved(name: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["int8-weights", "int8-compiled", "int4-weights", "compile"])
 def test_logits_do_not_depend_on_the_order_in_a_batch(name: str) -> None:
-    predictor = load_predictor(made(f"finetune+{name}", small(name)), "cpu", 2)
+    predictor = load_predictor(made(f"finetune+{name}", small(name)), "cpu", 1)
     asked = texts(32)
     one = predictor.predict(asked, batch_size=len(asked))
     other = predictor.forward(predictor.encode(asked))

@@ -108,14 +108,14 @@ def rows(artifact: Artifact) -> int:
 
 
 def bench(folder: Path) -> Workbench:
-    return Workbench(TASKS["tiny"], 0, "cpu", 2, folder, lambda *_: None)
+    return Workbench(TASKS["tiny"], 0, "cpu", 1, folder, lambda *_: None)
 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
 def test_counted_texts_are_predicted_exactly_as_before(model: str) -> None:
     before, after = made("finetune", model), made("finetune+trim-vocab", model)
     counted = texts("train", "unlabelled")
-    logits = [load_predictor(a, "cpu", 2).predict(counted) for a in (before, after)]
+    logits = [load_predictor(a, "cpu", 1).predict(counted) for a in (before, after)]
     np.testing.assert_array_equal(*logits)
     tokens = [
         [e.tokens for e in load_tokenizer(a.folder, 64).encode_batch(counted)]
@@ -188,7 +188,7 @@ def test_transformers_opens_it_as_any_other_model(model: str) -> None:
     given = torch.tensor([tokenizer.encode(text, truncation=True)])
     with torch.inference_mode():
         logits = network(input_ids=given, attention_mask=torch.ones_like(given)).logits.numpy()
-    own = load_predictor(artifact, "cpu", 2).predict([text])
+    own = load_predictor(artifact, "cpu", 1).predict([text])
     np.testing.assert_allclose(logits, own, atol=1e-5)
 
 
@@ -261,7 +261,7 @@ def test_unlabelled_text_is_an_option(tmp_path: Path) -> None:
     source = made("finetune")
     alone = TrimVocab(unlabelled=False).apply(source, bench(tmp_path))
     assert rows(alone) < rows(made("finetune+trim-vocab"))
-    counted = [load_predictor(a, "cpu", 2).predict(texts("train")) for a in (source, alone)]
+    counted = [load_predictor(a, "cpu", 1).predict(texts("train")) for a in (source, alone)]
     np.testing.assert_array_equal(*counted)
 
 
@@ -325,7 +325,7 @@ def test_exported_graphs_pad_as_before(model: str) -> None:
     before, after = made("finetune", model), made("finetune+trim-vocab+onnx", model)
     assert after.manifest["pad_id"] == config(before)["pad_token_id"]
     counted = texts("train")[:64]
-    logits = [load_predictor(a, "cpu", 2).predict(counted, 32) for a in (before, after)]
+    logits = [load_predictor(a, "cpu", 1).predict(counted, 32) for a in (before, after)]
     np.testing.assert_allclose(*logits, atol=1e-4)
 
 

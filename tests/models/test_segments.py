@@ -54,13 +54,13 @@ def logits_of_transformers(folder: Path, *, segments: bool) -> np.ndarray:
 
 
 def test_pairs_are_read_as_transformers_reads_them(start: Artifact) -> None:
-    ours = load_predictor(start, "cpu", 2).predict(TEXTS)
+    ours = load_predictor(start, "cpu", 1).predict(TEXTS)
     np.testing.assert_allclose(ours, logits_of_transformers(start.folder, segments=True), atol=1e-5)
     assert np.abs(ours - logits_of_transformers(start.folder, segments=False)).max() > 0.01
 
 
 def test_every_runtime_sees_the_segments(start: Artifact, tmp_path: Path) -> None:
-    expected = load_predictor(start, "cpu", 2).predict(TEXTS)
+    expected = load_predictor(start, "cpu", 1).predict(TEXTS)
     without = logits_of_transformers(start.folder, segments=False)
     made: dict[str, Any] = {name: tmp_path / name for name in ("onnx", "pytorch-int8")}
     for name, folder in made.items():
@@ -71,7 +71,7 @@ def test_every_runtime_sees_the_segments(start: Artifact, tmp_path: Path) -> Non
             facts |= export(start, 2, folder / "model.onnx")
         else:
             dynamic_int8.save(dynamic_int8.quantize(load_classifier(start.folder, 2)), folder)
-        answers = load_predictor(seal(folder, facts), "cpu", 2).predict(TEXTS)
+        answers = load_predictor(seal(folder, facts), "cpu", 1).predict(TEXTS)
         assert np.abs(answers - expected).max() < 0.5 * np.abs(answers - without).max()
 
 
@@ -88,8 +88,8 @@ def test_openvino_sees_the_segments(start: Artifact, tmp_path: Path) -> None:
     (tmp_path / "ir").mkdir()
     bench = SimpleNamespace(outputs=2, folder=tmp_path / "ir", keep=keep, seal=sealed)
     made = OpenVinoExport().apply(start, cast(Any, bench))
-    expected = load_predictor(start, "cpu", 2).predict(TEXTS)
-    np.testing.assert_allclose(load_predictor(made, "cpu", 2).predict(TEXTS), expected, atol=1e-4)
+    expected = load_predictor(start, "cpu", 1).predict(TEXTS)
+    np.testing.assert_allclose(load_predictor(made, "cpu", 1).predict(TEXTS), expected, atol=1e-4)
 
 
 def test_an_exported_folder_asks_transformers_for_the_segments(
@@ -105,7 +105,7 @@ def test_an_exported_folder_asks_transformers_for_the_segments(
     network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     with torch.inference_mode():
         logits = network(**tokenizer(PAIRS, padding=True, return_tensors="pt")).logits.numpy()
-    np.testing.assert_allclose(logits, load_predictor(start, "cpu", 2).predict(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(logits, load_predictor(start, "cpu", 1).predict(TEXTS), atol=1e-5)
 
 
 def test_a_task_of_single_texts_has_no_separator(tuned: Path, tmp_path: Path) -> None:
