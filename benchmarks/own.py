@@ -124,6 +124,7 @@ def load(file: Path) -> None:
 
 def _identity(declaration: dict[str, Any]) -> tuple[tuple[str, str], str]:
     ((kind, said),) = declaration.items()
+    said = said.get("declared", said)
     return (kind, said["name"]), said["revision" if kind == "model" else "data_sha256"]
 
 

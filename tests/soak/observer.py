@@ -23,7 +23,7 @@ MEANT_TO_STAY = re.compile(
     rf"""cache/(
         assets
         | measuring\.lock
-        | (predictions|lessons)/{KEY}\.npz
+        | (predictions|lessons|sizes|autocast)/{KEY}\.npz
         | store/unfinished/{KEY}\.lock
         | store/[0-9a-f]{{2}}/{KEY}/.+
     )
