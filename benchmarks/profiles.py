@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.recommended import RECOMMENDED
-
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
 """The recipe that every ratio is against: eager PyTorch in fp32."""
@@ -78,6 +76,18 @@ METHODS = (
 """What the full profile has beside the first set: every other method, and chains of them."""
 
 
+CHAINS = (
+    "finetune+onnx-int8",
+    "finetune+trim-vocab+onnx-int8",
+    "finetune+trim-vocab+openvino-int8",
+    "finetune+distill:3+onnx-int8",
+    "finetune+distill:3+trim-vocab+openvino-int8",
+    "finetune+distill:3+trim-vocab+openvino-int4",
+    "finetune+distill:3+trim-vocab+svd-embeddings:128+heal+openvino-int4",
+)
+"""Candidates to ship, for `python -m reports.studies.chains` to choose among."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """What `--profile NAME` selects when nothing else is said."""
@@ -130,14 +140,10 @@ PROFILES: dict[str, Profile] = {
         rounds=1,
         shifted_cap=300,
     ),
-    "recommended": Profile(
+    "chains": Profile(
         tasks=("movies",),
         models=("minilm-bert",),
-        recipes=(
-            *CONTROLS,
-            REFERENCE,
-            *(choice.recipe for choice in RECOMMENDED["movies", "minilm-bert"]),
-        ),
+        recipes=(*CONTROLS, REFERENCE, *CHAINS),
         seeds=(0, 1, 2),
         rounds=1,
         shifted_cap=300,

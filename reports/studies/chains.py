@@ -1,6 +1,6 @@
 """Which chains are worth shipping? Chosen on the validation split, reported on test.
 
-    pytest benchmarks/ --profile recommended
+    pytest benchmarks/ --profile chains
     python -m reports.studies.chains latest
 
 A figure is the mean over the seeds. What a chain keeps of the reference's quality on test has a
