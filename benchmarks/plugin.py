@@ -336,8 +336,9 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
     return None
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Close the run after all others, pytest-benchmark too: a disk may be full when it writes."""
     run = session.config.stash.get(SESSION, None)
     try:
         with run.told() if run else nullcontext():  # pytest-benchmark writes its JSON

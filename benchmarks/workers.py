@@ -19,9 +19,11 @@ import sys
 import tempfile
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
@@ -149,6 +151,7 @@ class Worker:
         with _without_main():
             self._process.start()
         theirs.close()
+        self._at_exit = weakref.finalize(self, _kill, self._process)
         self.closed = False
         """Whether the process has been ended, by us or by a failure."""
         self._busy = False
@@ -241,6 +244,7 @@ class Worker:
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
+        self._at_exit.detach()
         self._process.close()
 
     def __enter__(self) -> Self:
@@ -248,6 +252,11 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _kill(process: BaseProcess) -> None:
+    """End a process that nobody closed: Python would wait for ever for one that is stopped."""
+    process.kill()
 
 
 def call_in_worker(function: str, arguments: dict[str, Any], **options: Any) -> Any:

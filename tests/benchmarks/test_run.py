@@ -367,6 +367,23 @@ def test_a_run_that_cannot_keep_its_records_stops_and_says_so(bench: Bench, tmp_
     assert (outcome.folder / "run.json").exists()
 
 
+def test_a_disk_that_is_full_when_pytest_benchmark_writes_ends_no_run(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """Its hook fails before those of the others: the run must be closed all the same."""
+    full = tmp_path / "full.py"
+    full.write_text(
+        "import errno, os\nfrom pytest_benchmark.session import BenchmarkSession\n"
+        "def save(self, output):\n"
+        "    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.json))\n"
+        "BenchmarkSession.save_json = save\n"
+    )
+    outcome = bench("--extension", str(full), "--recipe", "majority")
+    assert "pytest-benchmark.json: No space left on device" in outcome.text
+    assert "Traceback" not in outcome.text
+    assert json.loads((outcome.folder / "run.json").read_text())["account"]
+
+
 def test_a_run_that_cannot_begin_says_so(bench: Bench) -> None:
     outcome = bench("--output", "/proc/nowhere", "--recipe", "majority")
     assert outcome.status == pytest.ExitCode.USAGE_ERROR

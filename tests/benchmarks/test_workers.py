@@ -211,3 +211,21 @@ def test_the_socket_of_a_killed_run_goes(
 def test_a_function_in_a_worker_of_its_own(tmp_path: Path) -> None:
     gflops = call_in_worker("benchmarks.machine:matmul_gflops", {"size": 64}, log=tmp_path / "log")
     assert gflops > 0
+
+
+def test_a_stopped_worker_keeps_nobody_from_leaving(tmp_path: Path) -> None:
+    """Python ends its daemons by a signal that a stopped process never sees, and waits for them."""
+    code = (
+        "from pathlib import Path\nfrom benchmarks.workers import Worker\n"
+        f"log = Path({str(tmp_path / 'log')!r})\n"
+        "target = {'target': 'benchmarks.machine:default_threads'}\n"
+        "worker = Worker('benchmarks.workers:Function', target, start='spawn', log=log)\n"
+        "worker.pause()\nimport psutil, time\n"
+        "while psutil.Process(worker.pid).status() != 'stopped': time.sleep(0.01)\n"
+        "print(worker.pid)\nraise OSError('nobody closed it')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "nobody closed it" in done.stderr
+    assert not psutil.pid_exists(int(done.stdout))
