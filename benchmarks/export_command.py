@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,23 +60,40 @@ def export(run: Run, row: Row, target: Path, store: Store) -> Shipped:
 
 
 def _origin(run: Run, row: Row, artifact: Artifact) -> Origin:
-    """Find out where model and data come from; what is not declared here is unknown."""
+    """Find out where model and data come from; what is not declared here is unknown.
+
+    Of the data the run's own task speaks: the store may have the same files of other data.
+    """
     if (run.folder / OWN).exists():
         own.load(run.folder / OWN)
     model, task = MODELS.get(row["model"]), TASKS.get(row["task"])
     build = newest(run.records).get((cell_id(row), "build"))
+    told = artifact.manifest
     return Origin(
-        labels=tuple(artifact.manifest["labels"]),
-        lineage=(build.facts if build else artifact.manifest)["lineage"],
+        labels=task.labels if task else tuple(told["labels"]),
+        lineage=(build.facts if build else told)["lineage"],
         model_source=model.source if model else "unknown",
         model_licence=model.licence if model else "unknown",
         data_source=task.source if task else "unknown",
         data_licence=task.licence if task else "unknown",
-        data_sha256=artifact.manifest["data_sha256"],
-        max_tokens=artifact.manifest["max_tokens"],
+        data_sha256=(task and task.data_sha256) or told["data_sha256"],
+        max_tokens=None if artifact.format == "linear" else told["max_tokens"],
         pairs=bool(task and task.pairs),
         sizes=task.sizes if task else {},
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep off the terminal what libraries say while they are imported; what fails is raised."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def choose(table: list[Row], name: str) -> Row:
@@ -112,7 +131,8 @@ def run_command(given: argparse.Namespace) -> int:
     if not table:
         raise RecordError(f"{run.folder} has no rows")
     row = choose(table, given.row)
-    shipped = export(run, row, given.target, Store())
+    with _quiet():
+        shipped = export(run, row, given.target, Store())
     print(f'{cell_id(row)} is in {given.target}; in that folder, with texts = ["…"]:\n')
     print("\n".join(f"    {line}".rstrip() for line in shipped.loading.splitlines()))
     if shipped.note:

@@ -45,7 +45,7 @@ class Options:
         resume: bool,
         timeout: float,
         extension_files: list[Path],
-        profile: str,
+        profile: str | None,
         against: Path | None,
         partial: bool,
         fail_on: str,
@@ -66,6 +66,7 @@ class Options:
             raise SelectionError(str(error)) from error
         threads = threads or machine.default_threads()
         folder = _folder(output, resume).absolute()
+        profile = profile or (_profile_of(folder) if resume else "quick")
         if resume:
             _check_same(folder, {"profile": profile, "threads": threads})
         return cls(
@@ -82,6 +83,13 @@ class Options:
             fail_on=verdict_names(fail_on),
             baseline=() if against is None else _baseline(against),
         )
+
+
+def _profile_of(folder: Path) -> str:
+    try:
+        return str(read_run(folder).info.get("profile", "quick"))
+    except RecordError as error:
+        raise SelectionError(f"--resume: {error}") from error
 
 
 def _check_same(folder: Path, now: dict[str, object]) -> None:

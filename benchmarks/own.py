@@ -81,6 +81,21 @@ class Own:
                 _check_fit(model, task)
         return cls(tuple(known), chosen_tasks, tuple(notes), tuple(declarations))
 
+    @classmethod
+    def again(cls, folder: Path) -> Self:
+        """Declare what a run was begun with.
+
+        Raises:
+            OwnError: the run's file of it is damaged.
+        """
+        if not (folder / OWN).exists():
+            return cls()
+        try:
+            load(folder / OWN)
+            return cls(declarations=tuple(json.loads((folder / OWN).read_text(encoding="utf-8"))))
+        except (ValueError, KeyError, TypeError) as error:
+            raise OwnError(f"--resume: {folder / OWN} is damaged ({error})") from None
+
     def check_same(self, folder: Path) -> None:
         """Refuse to go on with a run of other data, or of another model.
 

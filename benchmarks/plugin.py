@@ -40,7 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         )
 
     group.addoption(
-        "--profile", default="quick", metavar="NAME", help=f"one of {', '.join(PROFILES)}"
+        "--profile",
+        metavar="NAME",
+        help=f"one of {', '.join(PROFILES)}; quick, or what a resumed run has",
     )
     names("--task", "tasks")
     names("--model", "models: names, folders of `save_pretrained`, hub ids")
@@ -176,7 +178,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         models = _models(option.model)
         said = Selection(
-            profile=option.profile,
+            profile=options.profile_name,
             tasks=_split(option.task),
             models=tuple(name for name in models if not is_brought(name)),
             recipes=_split(option.recipe),
@@ -185,20 +187,18 @@ def pytest_configure(config: pytest.Config) -> None:
             ablate=option.ablate,
         )
         data = _own_data(option)
-        if data or said.models != models:
-            select(said)  # a wrong name is refused before anything is downloaded
-        own = Own.declare(models, said.tasks, data, usual=options.profile.tasks)
-        if options.resume:
-            own.check_same(options.folder)
-        options = replace(options, own=own)
-        selection = replace(said, tasks=own.tasks, models=own.models)
-        if options.resume and selection == Selection(profile=option.profile):
-            cells = planned_before(options.folder)
+        if options.resume and not (data or models or said != Selection(options.profile_name)):
+            own, cells = Own.again(options.folder), planned_before(options.folder)
         else:
-            cells = select(selection)
+            if data or said.models != models:
+                select(said)  # a wrong name is refused before anything is downloaded
+            own = Own.declare(models, said.tasks, data, usual=options.profile.tasks)
+            if options.resume:
+                own.check_same(options.folder)
+            cells = select(replace(said, tasks=own.tasks, models=own.models))
     except (SelectionError, OwnError) as error:
         raise pytest.UsageError(str(error)) from error
-    config.stash[OPTIONS] = options
+    config.stash[OPTIONS] = replace(options, own=own)
     config.stash[CELLS] = cells
 
 

@@ -6,6 +6,7 @@ import datetime
 import errno
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -390,14 +391,15 @@ class Session:
         self.info: dict[str, Any] = {
             "schema": SCHEMA,
             "run": self.folder.name,
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "started": self.before.get("started")
+            or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "profile": self.options.profile_name,
             "pairs": self.options.profile.pairs,
             "shifted_cap": self.options.profile.shifted_cap,
             "threads": self.options.threads,
             "machine": machine.describe() | {"matmul_gflops": self.gflops()},
             "versions": machine.versions(),
-            "notes": list(self.options.own.notes),
+            "notes": list(self.options.own.notes) or self.before.get("notes", []),
             "planned": self.before.get("planned", {})
             | {cell.id: measures for cell, measures in self.planned.items()},
             "assets": {
@@ -436,8 +438,10 @@ class Session:
         self.references.close()
         if self.yardstick:
             self.yardstick.close()
-        self.info["account"] = self.account.to_json()
-        self.info["other_work"] = self.other_work.share
+        before, now = Counter(self.before.get("account", {})), Counter(self.account.to_json())
+        self.info["account"] = {kind: round(s, 2) for kind, s in (before + now).items()}
+        shares = (self.before.get("other_work"), self.other_work.share)
+        self.info["other_work"] = max((s for s in shares if s is not None), default=None)
         with self.told():
             self._write_info()
         self.open.release()

@@ -72,13 +72,13 @@ COMPILED_PROGRAM = _program_of(
 )
 TORCHSCRIPT = _program_of('torch.jit.load("model.pt")')
 TFIDF = """\
-import json
+import json, numpy
 from safetensors.numpy import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 tfidf, head = json.load(open("tfidf.json")), load_file("head.safetensors")
 words = TfidfVectorizer(**tfidf["settings"], vocabulary=tfidf["vocabulary"])
-words.idf_ = tfidf["idf"]
+words.idf_ = numpy.array(tfidf["idf"])
 logits = words.transform(texts) @ head["coef"].T + head["intercept"]"""
 CONSTANT = """\
 import numpy

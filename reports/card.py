@@ -23,7 +23,8 @@ class Origin:
     data_source: str
     data_licence: str
     data_sha256: str
-    max_tokens: int
+    max_tokens: int | None
+    """Where texts are cut; None if they are not."""
     pairs: bool = False
     """Each text is two sentences."""
     sizes: dict[str, int] = field(default_factory=dict)
@@ -39,17 +40,18 @@ def card(row: Row, origin: Origin, info: dict[str, Any], loading: str, note: str
         note: what is different from the measured files, if anything is.
     """
     machine, versions = info.get("machine", {}), info.get("versions", {})
+    has_model = row["model"] != "none"
     parts = [
         _front_matter(row),
-        f"# {_text(row['recipe'])} of {_text(row['model'])}",
+        f"# {_text(row['recipe'])}" + (f" of {_text(row['model'])}" if has_model else ""),
         f"A text classifier for `{_text(row['task'])}`, compressed and measured by Leanboard."
         if origin.labels
         else f"A regressor for `{_text(row['task'])}`, compressed and measured by Leanboard.",
         note and f"**{note}**",
         "## How to load it",
         f"```python\n{loading}\n```",
-        f"Outputs, in order: {', '.join(f'`{_text(name)}`' for name in origin.labels) or 'one value'}."
-        f" Texts are cut at {origin.max_tokens} tokens."
+        f"Outputs, in order: {', '.join(map(_code, origin.labels)) or 'one value'}."
+        + (f" Texts are cut at {origin.max_tokens} tokens." if origin.max_tokens else "")
         + (" Each is a pair of sentences: `texts = [(first, second), …]`." if origin.pairs else ""),
         "## How good it is",
         tabulate(_figures(row), ("figure", "value"), "pipe", disable_numparse=True),
@@ -60,7 +62,9 @@ def card(row: Row, origin: Origin, info: dict[str, Any], loading: str, note: str
         "model (eager PyTorch, fp32).",
         "## How it was made",
         tabulate(_steps(origin.lineage), ("step", "seconds", "peak memory"), "pipe"),
-        f"- base model: {_text(origin.model_source)} (licence: {_text(origin.model_licence)})",
+        f"- base model: {_text(origin.model_source)} (licence: {_text(origin.model_licence)})"
+        if has_model
+        else "- base model: none",
         f"- data: {_text(origin.data_source)} (licence: {_text(origin.data_licence)}), "
         + ", ".join(f"{name} {size:,}" for name, size in origin.sizes.items())
         + f"; sha256 `{origin.data_sha256[:16]}…`",
@@ -75,6 +79,11 @@ LIBRARIES = ("torch", "transformers", "onnxruntime", "openvino")
 def _text(value: Any) -> str:
     """Make any name harmless in Markdown."""
     return html.escape(str(value), quote=False).replace("|", "&#124;").replace("`", "'")
+
+
+def _code(value: Any) -> str:
+    """Show a name as code, where HTML means nothing."""
+    return f"`{' '.join(str(value).replace('`', chr(39)).split())}`"
 
 
 def _front_matter(row: Row) -> str:

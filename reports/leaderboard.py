@@ -60,11 +60,24 @@ REFERENCES = ("finetune", "as-is")
 NO_MODEL = "none"
 WITHIN = 0.99
 """A row is worth shipping if it keeps this share of the uncompressed model's quality."""
+DISTURBING = 0.05
+"""Share of the processors that others may take while rows are timed, and nothing is said of it."""
 MEASURED = ROW_FIELDS[ROW_FIELDS.index("quality_metric") :]
 """What a row has of the records' metrics."""
 FACTS = ("families", "runtime", "runtime_control", "threads")
 """What a row has of the records' facts."""
 _SEVERITY = (OK, "skipped", "unsupported", "timeout", FAILED)
+
+
+def disturbance(info: dict[str, Any]) -> str | None:
+    """Say what other work took of the processors while rows were timed, if it was much."""
+    others = info.get("other_work") or 0.0
+    if others <= DISTURBING:
+        return None
+    return (
+        f"Other work took {others:.0%} of the processors while rows were timed: what is `faster` "
+        "here may not be on a quiet machine"
+    )
 
 
 def rows(run: Run) -> list[Row]:

@@ -256,7 +256,11 @@ def score_of(row: Row, weights: Mapping[str, float]) -> float | None:
 def sentences(pick: Pick) -> list[str]:
     """Say what to ship and why, and what each bound costs."""
     counts = f"{len(pick.fitting)} of {len(pick.measured)} rows keep {pick.limits}"
-    if pick.best is None:
+    unknown = [b for b in pick.bounds if all(row[b.field] is None for row in pick.measured)]
+    if unknown:
+        names = ", ".join(bound.option for bound in unknown)
+        said = [f"{pick.where}: nothing to ship: no row has what {names} asks for; no reference?"]
+    elif pick.best is None:
         said = [f"{pick.where}: nothing to ship: {counts}"]
     else:
         what = " and ".join(f"{name} x{w:g}" for name, w in pick.weights.items() if w)
@@ -279,14 +283,18 @@ def extremes(pick: Pick) -> list[str]:
         "fastest": ("latency_single_p50_ms", False),
         "most accurate": ("quality", True),
     }
-    said = []
+    leads: dict[str, list[str]] = defaultdict(list)
     for word, (figure, most) in best.items():
         known = sorted((row for row in rows if row[figure] is not None), key=itemgetter(figure))
         if known:
-            said.append(
-                f"{pick.where}: of these the {word} is {describe(known[-1 if most else 0])}"
-            )
+            leads[describe(known[-1 if most else 0])].append(f"the {word}")
+    said = [f"{pick.where}: of these {_listed(words)} is {row}" for row, words in leads.items()]
     return said or [f"{pick.where}: no compressed row keeps {pick.limits}"]
+
+
+def _listed(words: list[str]) -> str:
+    *before, last = words
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def _runner_up(pick: Pick) -> str:

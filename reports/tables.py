@@ -16,7 +16,7 @@ from typing import Any
 from tabulate import DataRow, TableFormat, tabulate
 
 from reports import gains
-from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, rows
+from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, disturbance, rows
 from reports.page import page
 from reports.pick import WITHIN, Pick, extremes, picks, sentences, within
 from reports.records import OK, SCHEMA, read_run, write_atomically
@@ -25,8 +25,6 @@ from reports.trend import trends
 WIDTH = 120
 RECIPE_WIDTH = 28
 BEST, FRONT = "*", "◆"
-DISTURBING = 0.05
-"""Share of the processors that others may take while rows are timed, and nothing is said of it."""
 
 
 def _interval(row: Row, name: str, digits: int) -> str:
@@ -210,26 +208,25 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
         f"{n} {versions[n]}" for n in ("torch", "onnxruntime", "openvino") if n in versions
     )
     samples = sorted({row["latency_samples"] for row in table if row["latency_samples"]})
-    calls = (
-        f"{samples[0]}" if len(samples) == 1 else f"{samples[0]}-{samples[-1]}" if samples else "0"
+    calls = "-".join(map(str, dict.fromkeys((samples[0], samples[-1])))) if samples else "0"
+    timed = (
+        f"p50: one text a call, tokenization included, {calls} calls a row in "
+        f"{info.get('pairs', '?')} fresh processes, {info.get('threads', '?')} threads"
     )
+    shifted = any(row["shifted_quality"] is not None for row in table)
     instructions = " ".join(machine.get("instructions", []))
     cap = info.get("shifted_cap")
     lines = [
         "",
         f"{FRONT} on the Pareto front of quality, MB and p50 (all models of the task)   {BEST} best of its table",
-        "[low high] 95 % interval   kept, smaller, faster: against the model's own reference (eager PyTorch, fp32)   "
-        "RAM: peak above imports",
-        *([f"shifted: the first {cap} texts of each other domain"] if cap else []),
-        f"p50: one text a call, tokenization included, {calls} calls a row in "
-        f"{info.get('pairs', '?')} fresh processes, {info.get('threads', '?')} threads",
+        "[low high] 95 % interval   kept, smaller, faster: against the model's own reference (eager PyTorch, fp32); "
+        "faster: timed in turns with it, not its p50 / this p50   RAM: peak above imports",
+        *([f"shifted: the first {cap} texts of each other domain"] if cap and shifted else []),
+        *([timed] if samples else []),
         f"{machine.get('cpu', 'unknown CPU')}, {machine.get('cores', '?')} cores, {instructions}; {libraries}",
     ]
-    if (others := info.get("other_work") or 0) > DISTURBING:
-        lines.append(
-            f"Other work took {others:.0%} of the processors while rows were timed: what is `faster` "
-            "here may not be on a quiet machine"
-        )
+    if warning := disturbance(info):
+        lines.append(warning)
     return "\n".join(_wrapped(lines[1:]))
 
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from reports.leaderboard import REFERENCES, Row
+from reports.leaderboard import REFERENCES, Row, disturbance
 from reports.page.details import details
 from reports.pick import Pick, describe, sentences
 from reports.records import Run, cell_id
@@ -61,6 +61,7 @@ def page(run: Run, table: list[Row], answers: list[Pick], trends: Trends | None 
         run=run.info.get("run", run.folder.name),
         started=run.info.get("started", ""),
         machine=_machine(run.info),
+        warning=disturbance(run.info),
         notes=run.info.get("notes", []),
         answers=[_answer(pick) for pick in answers],
         count=len(table),

@@ -141,6 +141,15 @@ def test_other_data_of_the_same_name_are_no_part_of_a_run_that_is_resumed(
     write(60)
     assert run().returncode == 0
     assert run("--resume").returncode == 0
+    alone = subprocess.run(
+        [sys.executable, "-m", "pytest", "benchmarks/", *output, "--resume"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert alone.returncode == 0, alone.stdout  # profile, data and model are the run's own
+    assert "majority" in alone.stdout
     write(61)
     done = run("--resume")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR

@@ -90,6 +90,15 @@ def test_the_details_follow_from_the_samples(made: Path) -> None:
     assert (reference["flips"]["lost"], reference["flips"]["gained"]) == (0, 0)
 
 
+def test_work_of_others_is_told_wherever_speeds_are_shown(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "made", 3)
+    info = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(info | {"other_work": 0.3}))
+    write_reports(folder)
+    for name in ("leaderboard.html", "leaderboard.md"):
+        assert "Other work took 30% of the processors" in (folder / name).read_text()
+
+
 def test_damaged_samples_leave_details_out(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     make_run(folder, 3)
