@@ -26,7 +26,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self, TextIO
 
 import psutil
 
@@ -284,13 +284,21 @@ def resolve(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def _log_file(path: str) -> TextIO:
+    """Open a log, or nothing where no file can be written: whoever keeps the record will say so."""
+    try:
+        return open(path, "a", buffering=1)
+    except OSError:
+        return open(os.devnull, "a")
+
+
 def _serve(
     pipe: Connection, target: str, arguments: dict[str, Any], log: str, extensions: list[str]
 ) -> None:
     """Be the worker: in the new process, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
     die_with_parent()
-    with open(log, "a", buffering=1) as file:
+    with _log_file(log) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     faulthandler.enable(2)

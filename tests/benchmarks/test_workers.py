@@ -213,6 +213,16 @@ def test_a_function_in_a_worker_of_its_own(tmp_path: Path) -> None:
     assert gflops > 0
 
 
+def test_a_log_that_cannot_be_written_is_no_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log").mkdir()  # opens as little as a file of a read-only disk
+    target = {"target": "benchmarks.machine:default_threads"}
+    with Worker("benchmarks.workers:Function", target, log=tmp_path / "log") as worker:
+        assert worker.call("__call__") >= 1
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_stopped_worker_keeps_nobody_from_leaving(tmp_path: Path) -> None:
     """Python ends its daemons by a signal that a stopped process never sees, and waits for them."""
     code = (
