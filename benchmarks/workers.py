@@ -23,7 +23,6 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self, TextIO
@@ -151,7 +150,8 @@ class Worker:
         with _without_main():
             self._process.start()
         theirs.close()
-        self._at_exit = weakref.finalize(self, _kill, self._process)
+        # At its exit Python would wait for ever for a worker that is stopped and nobody closed.
+        self._at_exit = weakref.finalize(self, self._process.kill)
         self.closed = False
         """Whether the process has been ended, by us or by a failure."""
         self._busy = False
@@ -252,11 +252,6 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _kill(process: BaseProcess) -> None:
-    """End a process that nobody closed: Python would wait for ever for one that is stopped."""
-    process.kill()
 
 
 def call_in_worker(function: str, arguments: dict[str, Any], **options: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -218,7 +218,7 @@ def merged(old: Baseline, run: RunFacts) -> tuple[Baseline, list[str]]:
             pairs = facts.later or facts.sound or facts.pairs
             known = [night for night in history if night.run != run.name]
             limit = limits(seen[name], len(run.cells), len(pairs)).alone
-            if known and abs(_level(known) - median(pairs)) > limit:
+            if known and abs(usual_level(known) - median(pairs)) > limit:
                 changes.append(f"{name}: its speed has another level: its history begins anew")
                 known = []
             work = round(median(facts.work), 5) if facts.work else None
@@ -229,7 +229,8 @@ def merged(old: Baseline, run: RunFacts) -> tuple[Baseline, list[str]]:
     return Baseline(info, cells, nights), [change for change in changes if change]
 
 
-def _level(nights: list[Night]) -> float:
+def usual_level(nights: Sequence[Night]) -> float:
+    """Return the mean over nights of their pairs' median: the speed that they stand for."""
     return fmean(median(night.pairs) for night in nights)
 
 

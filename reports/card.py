@@ -9,6 +9,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from reports.leaderboard import NO_MODEL
+
 Row = dict[str, Any]
 
 
@@ -40,7 +42,7 @@ def card(row: Row, origin: Origin, info: dict[str, Any], loading: str, note: str
         note: what is different from the measured files, if anything is.
     """
     machine, versions = info.get("machine", {}), info.get("versions", {})
-    has_model = row["model"] != "none"
+    has_model = row["model"] != NO_MODEL
     parts = [
         _front_matter(row),
         f"# {_text(row['recipe'])}" + (f" of {_text(row['model'])}" if has_model else ""),

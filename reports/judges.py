@@ -10,7 +10,7 @@ from statistics import fmean, median
 
 import numpy as np
 
-from reports.baselines import Baseline, Night
+from reports.baselines import Baseline, Night, usual_level
 from reports.facts import DISTURBED, CellFacts
 from reports.limits import POWER, SECOND, Spread, limits
 from reports.verdicts import (
@@ -202,9 +202,9 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
         return None
     if not nights:
         return Verdict(cell, "latency", NEW, "the baseline has no undisturbed night of it")
-    level = fmean(median(night.pairs) for night in nights)
+    usual = usual_level(nights)
     sound = now.sound
-    slower = level - median(sound or now.pairs)
+    slower = usual - median(sound or now.pairs)
     limit = limits(context.spreads[cell], context.cells, max(len(sound), 1))
     bounds = {"first": limit.first, "second": limit.second, "alone": limit.alone}
     samples = f"{len(sound)} pairs against {len(nights)} nights"
@@ -215,8 +215,8 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
             "latency",
             name,
             rule,
-            math.exp(level),
-            math.exp(level - slower),
+            math.exp(usual),
+            math.exp(usual - slower),
             math.expm1(slower),
             bounds,
             samples,
@@ -230,7 +230,7 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
         if 0 < len(now.later) <= SECOND // 2:
             return verdict(VOID, "the second look was disturbed", slower, True)
         if now.later:
-            again = level - median(now.later)
+            again = usual - median(now.later)
             samples += f", {len(now.later)} later"
             if again > limit.second:
                 rule = f"slower by more than {_percent(limit.first)}, and later than {_percent(limit.second)}"

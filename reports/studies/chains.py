@@ -13,7 +13,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, geometric_mean
 
@@ -158,7 +158,7 @@ def _placed(chain: Chain, all_chains: list[Chain]) -> Chain:
         for other in all_chains
         if (other.task, other.model) == (chain.task, chain.model)
     )
-    return Chain(**{**vars(chain), "on_front": not beaten})
+    return replace(chain, on_front=not beaten)
 
 
 def table(found: list[Chain]) -> str:
