@@ -24,7 +24,7 @@ from reports.comparison import compare
 from reports.facts import CellFacts, RunFacts, facts_of
 from reports.limits import FIRST, SECOND, spreads
 from reports.records import read_run
-from reports.verdicts import REGRESSED, Comparison
+from reports.verdicts import REGRESSED, VOID, Comparison
 
 CELLS = 50
 """Of a night that is drawn again."""
@@ -184,9 +184,9 @@ def table(rows: Sequence[Sequence[str]], *headers: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def report(folders: Sequence[Path], faults: dict[str, Path]) -> str:
-    """Return the study as Markdown."""
-    folders = sorted(folders)
+def report(folders: Sequence[Path], faults: dict[str, Path], busy: Sequence[Path] = ()) -> str:
+    """Return the study as Markdown; `busy` are healthy nights beside other work."""
+    folders = sorted(folders, key=lambda folder: folder.name)
     runs = [facts_of(read_run(folder)) for folder in folders]
     machine = runs[0].info["machine"]
     judged = real_nights(runs)
@@ -201,8 +201,14 @@ def report(folders: Sequence[Path], faults: dict[str, Path]) -> str:
         *drawn_nights(runs, min(len(runs), 20)),
     ]
     baseline = baseline_of(runs)
+    if busy:
+        beside = [compare(baseline, facts_of(read_run(folder))) for folder in busy]
+        red = Count(sum(found.status() == 1 for found in beside), len(beside))
+        rows.append(["A/A nights beside a busy core: red", str(red)])
+        void = sum(found.colour() == VOID for found in beside)
+        rows.append(["A/A nights beside a busy core: void", f"{void} of {len(beside)}"])
     for name, folder in faults.items():
-        found = compare(baseline, facts_of(read_run(folder)), partial=True)
+        found = compare(baseline, facts_of(read_run(folder)))
         failing = [f"{v.cell} {v.metric} {v.verdict}" for v in found.failing()]
         rows.append([f"injected: {name}", "; ".join(failing) or "not found"])
     counts: dict[str, int] = {}
