@@ -1,10 +1,10 @@
 """Run the nights that the study of the gate is about: healthy ones, disturbed ones, and real faults.
 
-    python -m reports.studies.nights FOLDER --healthy 20 -- --model minilm-bert --threads 1
+    python -m reports.studies.nights FOLDER --healthy 20 --pytest '--model minilm-bert --threads 1'
 
-What stands behind `--` is given to `pytest benchmarks/ --profile nightly`. A night that is in the
-folder already is not run again, so that they can be spread over hours: begin with `--healthy 10`,
-and go on with more. Ends with the table of `reports.studies.gate`.
+A night is `pytest benchmarks/ --profile nightly` with these options. One that is in the folder
+already is not run again, so that they can be spread over hours: begin with `--healthy 10`, and go
+on with more. Ends with the table of `reports.studies.gate`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -127,9 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--healthy", type=int, default=20, metavar="N")
     parser.add_argument("--busy", type=int, default=2, metavar="N", help="beside a busy core")
     parser.add_argument("--fault", action="append", help=f"of {', '.join(FAULTS)}; default all")
-    parser.add_argument("pytest", nargs="*", help="behind --: what pytest is told besides")
+    parser.add_argument(
+        "--pytest", default="", metavar="'OPTIONS'", help="what a night measures besides"
+    )
     given = parser.parse_args(arguments)
-    nights = Nights(given.folder.resolve(), given.pytest)
+    nights = Nights(given.folder.resolve(), shlex.split(given.pytest))
     healthy = [nights.healthy(number + 1) for number in range(given.healthy)]
     faults = {fault: nights.faulty(fault) for fault in given.fault or FAULTS}
     busy = [nights.busy(number + 1) for number in range(given.busy)]
