@@ -78,10 +78,12 @@ METHODS = (
 
 CHAINS = (
     "finetune+onnx-int8",
-    "finetune+trim-vocab+onnx-int8",
     "finetune+trim-vocab+openvino-int8",
+    "finetune+distill:4+onnx-int8",
+    "finetune+distill:4+trim-vocab+openvino-int8",
+    "finetune+distill:4+trim-vocab+svd-embeddings:128+heal+openvino-int4",
+    "finetune+distill:4+prune-ffn:0.5+trim-vocab+svd-embeddings:128+heal+openvino-int4",
     "finetune+distill:3+onnx-int8",
-    "finetune+distill:3+trim-vocab+openvino-int8",
     "finetune+distill:3+trim-vocab+openvino-int4",
     "finetune+distill:3+trim-vocab+svd-embeddings:128+heal+openvino-int4",
 )
