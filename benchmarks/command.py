@@ -17,7 +17,7 @@ from benchmarks.options import verdict_names
 from models.artifact import ArtifactError
 from reports import baselines, dashboards, night
 from reports.baselines import BaselineError
-from reports.comparison import against, between
+from reports.comparison import against, between, refuse_if_not_green
 from reports.facts import RunFacts, facts_of
 from reports.history import history
 from reports.pick import BoundError
@@ -151,12 +151,10 @@ def _compared(given: argparse.Namespace) -> int:
 
 
 def _promote(given: argparse.Namespace) -> int:
-    folder = find_run(given.run, given.output)
+    run = _facts(given.run, given.output)
     if not given.allow_failed:
-        night.refuse_if_not_green(folder)
-    said = baselines.promote(
-        facts_of(read_run(folder)), given.to, allow_failed=given.allow_failed, prune=given.prune
-    )
+        refuse_if_not_green(against(given.to, run, partial=True))
+    said = baselines.promote(run, given.to, allow_failed=given.allow_failed, prune=given.prune)
     print("\n".join(said))
     return 0
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from benchmarks.measures.latency import look_again
 from reports.comparison import against
-from reports.facts import facts_of
+from reports.facts import LATER, facts_of
 from reports.limits import SECOND
-from reports.records import OK, read_run
+from reports.records import OK, Record, newest, read_run
 from reports.verdicts import REFERENCE_MOVED, REGRESSED, VOID, Comparison
 
 if TYPE_CHECKING:
@@ -19,37 +20,47 @@ LATENCY, MEMORY = "latency", "memory"
 
 
 def judge(session: Session) -> Comparison:
-    """Compare the run with its baseline, once every planned measure has its record."""
+    """Compare the run with its baseline, once every planned measure has its record.
+
+    What was measured again before the run was resumed has had its second chance.
+    """
     for cell, measures in session.planned.items():
         for measure in measures:
             session.record(measure, cell)
+    records = read_run(session.folder).records
+    taken = Counter((record.cell_id, record.measure) for record in records if record.status == OK)
+    last = newest(records)
+    crashed = [cell for cell in session.planned if _is_bad(last.get((cell.id, LATER)))]
+    if crashed and session.options.resume:
+        look_again(session, crashed)
+
+    def again(measure: str, names: list[str]) -> list[Cell]:
+        return [c for c in session.planned if c.id in names and taken[c.id, measure] == 1]
+
     comparison = _compare(session)
     larger = [v.cell for v in comparison.verdicts if (v.metric, v.verdict) == (MEMORY, REGRESSED)]
-    if cells := _cells(session, larger, MEMORY):
+    if cells := again(MEMORY, larger):
         session.show(f"leanboard: measuring the memory of {len(cells)} cells again")
         for cell in cells:
             session.measure_again(MEMORY, cell)
         comparison = _compare(session)
     disturbed = [v.cell for v in comparison.verdicts if v.verdict in (VOID, REFERENCE_MOVED)]
-    if cells := _cells(session, disturbed):
+    if cells := again(LATENCY, disturbed):
         session.show(f"leanboard: timing {len(cells)} cells again: their rounds were disturbed")
         session.references.close()
         for cell in cells:
             session.measure_again(LATENCY, cell)
         comparison = _compare(session)
-    if cells := _cells(session, [v.cell for v in comparison.verdicts if v.suspect]):
+    suspects = [v.cell for v in comparison.verdicts if v.suspect]
+    if cells := [c for c in session.planned if c.id in suspects and not taken[c.id, LATER]]:
         session.show(f"leanboard: {len(cells)} suspects, timing {SECOND} new pairs of each")
         look_again(session, cells)
         comparison = _compare(session)
     return comparison
 
 
-def _cells(session: Session, names: list[str], measure: str = LATENCY) -> list[Cell]:
-    return [
-        cell
-        for cell in session.planned
-        if cell.id in names and session.record(measure, cell).status == OK
-    ]
+def _is_bad(record: Record | None) -> bool:
+    return record is not None and record.status != OK
 
 
 def _compare(session: Session) -> Comparison:

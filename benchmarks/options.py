@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks import extensions, machine
-from benchmarks.devices import present
 from benchmarks.matrix import Cell, SelectionError, cell_of, one_of
 from benchmarks.own import Own
 from benchmarks.profiles import PROFILES, Profile
-from reports.baselines import BaselineError, read_all
+from reports.baselines import BaselineError, of_machine
 from reports.records import RecordError, find_run, read_run
 from reports.verdicts import VERDICTS
 
@@ -138,7 +137,7 @@ def _baseline(folder: Path) -> tuple[str, ...]:
             f"--against {folder}: no such folder; `leanboard promote RUN --to {folder}` makes one"
         )
     try:
-        return tuple(read_all(folder, machine.describe(), set(present())).cells)
+        return tuple(of_machine(folder, machine.describe())[0].cells)
     except BaselineError as error:
         raise SelectionError(f"--against: {error}") from error
 

@@ -132,7 +132,7 @@ PROFILES: dict[str, Profile] = {
         recipes=QUICK,
         recipes_of=QUICK_OF,
         pairs=5,
-        rounds=1,
+        rounds=4,
         shifted_cap=300,
     ),
     "post-training": Profile(

@@ -88,6 +88,8 @@ class Session:
     """By cells whose recipe is what was being built when a build failed: a prefix of many."""
     shown: set[Cell] = field(default_factory=set)
     comparison: Comparison | None = None
+    unjudged: str = ""
+    """Why there is no comparison: judging, which measures again, is not tried for every cell."""
 
     def __post_init__(self) -> None:
         use_threads(self.options.threads)
@@ -146,8 +148,14 @@ class Session:
 
     def check_verdict(self, name: str) -> None:
         """Fail the running test if a verdict of a cell is among those that `--fail-on` names."""
+        if self.unjudged:
+            pytest.fail(self.unjudged, pytrace=False)
         if self.comparison is None:
-            self.comparison = gate.judge(self)
+            try:
+                self.comparison = gate.judge(self)
+            except Exception as error:
+                self.unjudged = f"the night was not judged: {type(error).__name__}: {error}"
+                raise
         fail_on = self.options.fail_on
         if failing := [v for v in self.comparison.of(name) if v.verdict in fail_on]:
             pytest.fail("\n".join(map(night.line_of, failing)), pytrace=False)

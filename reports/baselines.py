@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from reports.facts import CellFacts, RunFacts
+from reports.facts import DISTURBED, CellFacts, RunFacts
 from reports.limits import limits, spreads
 from reports.records import OK, write_atomically
 
@@ -73,22 +74,31 @@ def device_of(cell: str) -> str:
     return cell.split("/")[3]
 
 
-def read_all(folder: Path, machine: dict[str, Any], devices: set[str]) -> Baseline:
-    """Return what `folder` has for a machine's devices; empty if it has nothing.
+def of_machine(folder: Path, machine: dict[str, Any]) -> tuple[Baseline, dict[str, list[str]]]:
+    """Return what `folder` has for a machine, all devices together; and by device the others' names.
+
+    A GPU that is gone is a device of this machine still: its cells are missed.
 
     Raises:
         BaselineError: a file is damaged, edited or too new.
     """
-    found = Baseline()
-    for device in sorted(devices):
-        part = read(folder / fingerprint(machine, device) / FILE)
-        found = Baseline(
-            part.info or found.info, found.cells | part.cells, found.nights | part.nights
-        )
-    return found
+    found, elsewhere = Baseline(), defaultdict(list)
+    for name in names(folder):
+        device = name.partition("-")[0]
+        is_ours = name == fingerprint(machine, device)
+        if is_ours or (device != "cpu" and not machine.get("gpu")):
+            part = read(folder / name / FILE)
+            host = part.info.get("machine", {})
+            if is_ours or fingerprint(host, "cpu") == fingerprint(machine, "cpu"):
+                found = Baseline(
+                    part.info or found.info, found.cells | part.cells, found.nights | part.nights
+                )
+                continue
+        elsewhere[device].append(name)
+    return found, dict(elsewhere)
 
 
-def others(folder: Path) -> list[str]:
+def names(folder: Path) -> list[str]:
     """Return the fingerprints that a folder has baselines of."""
     return sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))
 
@@ -185,7 +195,7 @@ def promote(
             old = read(path)
             gone = set(old.cells) - set(run.cells) if prune else set()
             old = without(old, gone)
-            new, changes = merged(old, RunFacts(run.info, ours))
+            new, changes = merged(old, RunFacts(run.info, ours), anew=allow_failed)
             write_atomically(path, to_text(new))
         said += [f"{path}: {_replaced(old)}", *changes, *(f"{name}: gone" for name in sorted(gone))]
     return said
@@ -206,24 +216,32 @@ def _replaced(old: Baseline) -> str:
     return f"replaces that of {old.info['run']} ({len(old.cells)} cells)"
 
 
-def merged(old: Baseline, run: RunFacts) -> tuple[Baseline, list[str]]:
-    """Put a run's cells into a baseline, and say what changed; cells that it lacks stay."""
+def merged(old: Baseline, run: RunFacts, *, anew: bool = False) -> tuple[Baseline, list[str]]:
+    """Put a run's cells into a baseline, and say what changed; cells that it lacks stay.
+
+    Pairs of a cell that was disturbed, or whose reference had moved, enter no history; with `anew`
+    such a reference begins a new one.
+    """
     cells, nights = dict(old.cells), dict(old.nights)
     seen = spreads({name: [night.pairs for night in nights.get(name, ())] for name in run.cells})
     changes = []
     for name, facts in run.cells.items():
         before = old.cells.get(name)
         history = nights.get(name, ())
-        if facts.pairs and not facts.is_void:
-            pairs = facts.later or facts.sound or facts.pairs
-            known = [night for night in history if night.run != run.name]
+        known = [night for night in history if night.run != run.name]
+        moved = abs(reference_moved(known, facts.work)) > DISTURBED
+        if facts.pairs and not facts.is_void and (anew or not moved):
+            pairs = () if facts.is_later_void else facts.sound_later
+            pairs = pairs or facts.sound
+            known = [] if moved else known
             limit = limits(seen[name], len(run.cells), len(pairs)).alone
             if known and abs(usual_level(known) - median(pairs)) > limit:
                 changes.append(f"{name}: its speed has another level: its history begins anew")
                 known = []
             work = round(median(facts.work), 5) if facts.work else None
             history = (*known, Night(run.name, pairs, work))[-KEPT_NIGHTS:]
-        cells[name], nights[name] = replace(facts, later=()), tuple(history)
+        cells[name] = replace(facts, later=(), later_work=())
+        nights[name] = tuple(history)
         changes.append(_change(name, before, facts))
     info = {key: run.info[key] for key in DESCRIPTION if key in run.info}
     return Baseline(info, cells, nights), [change for change in changes if change]
@@ -234,13 +252,19 @@ def usual_level(nights: Sequence[Night]) -> float:
     return fmean(median(night.pairs) for night in nights)
 
 
+def reference_moved(nights: Sequence[Night], work: Sequence[float]) -> float:
+    """Return the log of how much slower the reference is than in these nights."""
+    known = [night.work for night in nights if night.work is not None]
+    return median(work) - fmean(known) if known and work else 0.0
+
+
 def _change(name: str, before: CellFacts | None, after: CellFacts) -> str:
     """Say what a promotion changes in one cell; nothing if the cell was the same."""
     if before is None:
         return f"{name}: new"
     parts = [
         f"{metric} {before.metrics[metric]:.6g} -> {after.metrics[metric]:.6g}"
-        for metric in ("quality", "size_bytes")
+        for metric in ("quality", "size_bytes", "memory_inference_peak_bytes")
         if metric in before.metrics
         and metric in after.metrics
         and before.metrics[metric] != after.metrics[metric]

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from reports import judges
-from reports.baselines import Baseline, device_of, fingerprint, of_run, others, read_all
+from reports.baselines import (
+    Baseline,
+    BaselineError,
+    device_of,
+    fingerprint,
+    of_machine,
+    of_run,
+    without,
+)
 from reports.changes import changes
 from reports.facts import CellFacts, RunFacts
-from reports.judges import Context, without_seed
+from reports.judges import Context, seed_of, without_seed
 from reports.limits import ENOUGH_NIGHTS, PRIOR_NIGHTS, PRIOR_PAIRS, Spread, spreads
 from reports.records import OK as MEASURED
 from reports.records import SKIPPED, UNSUPPORTED
-from reports.verdicts import INCOMPARABLE, MISSING, NEW, Comparison, Verdict
+from reports.verdicts import INCOMPARABLE, MISSING, NEW, RED, VOID, Comparison, Verdict
 
 
 def against(folder: Path, run: RunFacts, partial: bool = False) -> Comparison:
@@ -23,31 +32,47 @@ def against(folder: Path, run: RunFacts, partial: bool = False) -> Comparison:
     Raises:
         BaselineError: the baseline is damaged, edited or too new.
     """
-    machine = run.info["machine"]
-    baseline = read_all(folder, machine, {device_of(cell) for cell in run.cells})
-    elsewhere = [] if baseline.cells else others(folder)
+    baseline, elsewhere = of_machine(folder, run.info["machine"])
     return compare(baseline, run, partial, elsewhere)
 
 
 def between(before: RunFacts, after: RunFacts, partial: bool = False) -> Comparison:
-    """Compare two runs."""
-    moved = [
-        fingerprint(before.info["machine"], device)
-        for device in sorted({device_of(cell) for cell in after.cells})
-        if fingerprint(before.info["machine"], device) != fingerprint(after.info["machine"], device)
-    ]
-    baseline = Baseline(before.info) if moved else of_run(before)
-    return compare(baseline, after, partial, moved)
+    """Compare two runs; cells on a device that is another one's are not comparable."""
+    moved = {}
+    for device in {device_of(cell) for cell in before.cells}:
+        was, now = (fingerprint(run.info["machine"], device) for run in (before, after))
+        if was != now:
+            moved[device] = [was]
+    baseline = of_run(before)
+    foreign = {name for name in baseline.cells if device_of(name) in moved}
+    return compare(without(baseline, foreign), after, partial, moved)
+
+
+def refuse_if_not_green(found: Comparison) -> None:
+    """Refuse to make a red or void night a baseline.
+
+    Raises:
+        BaselineError: it is one; the message says how to promote it all the same.
+    """
+    if (colour := found.colour()) in (RED, VOID):
+        counts = ", ".join(f"{count} {name}" for name, count in found.count().items())
+        raise BaselineError(
+            f"{found.run['run']} is {colour} against {found.baseline['run']} ({counts}): promote a "
+            "green night, or add --allow-failed to accept what changed"
+        )
 
 
 def compare(
-    baseline: Baseline, run: RunFacts, partial: bool = False, elsewhere: Sequence[str] = ()
+    baseline: Baseline,
+    run: RunFacts,
+    partial: bool = False,
+    elsewhere: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Comparison:
     """Judge every cell of a run and of its baseline.
 
     Args:
         partial: the run was narrowed on purpose: cells that it lacks are not missing.
-        elsewhere: baselines of other machines, named where this one has none.
+        elsewhere: by device, baselines of other machines: named where this one has none.
     """
     common = [name for name in run.cells if name in baseline.cells]
     histories = {name: [n.pairs for n in baseline.nights.get(name, ())] for name in common}
@@ -56,13 +81,14 @@ def compare(
         if "quality" in facts.metrics:
             qualities[without_seed(name)].append(facts.metrics["quality"])
     seen = spreads(histories)
-    context = Context(baseline, seen, qualities, len(common), partial, tuple(elsewhere))
+    context = Context(baseline, seen, qualities, len(common), partial, elsewhere)
     verdicts = [verdict for name in run.cells for verdict in _judge(context, name, run.cells[name])]
+    seeds = {seed_of(name) for name in run.cells}
     if not partial:
         verdicts += [
             Verdict(name, "cell", MISSING, "the baseline has it, the run does not")
             for name in baseline.cells
-            if name not in run.cells
+            if name not in run.cells and seed_of(name) in seeds
         ]
     changed = changes(baseline.info, run.info)
     return Comparison(run.info, baseline.info, changed, verdicts, _notes(seen))
@@ -85,8 +111,8 @@ def _judge(context: Context, name: str, now: CellFacts) -> Iterator[Verdict]:
     if before is None:
         if now.status in (UNSUPPORTED, SKIPPED):
             return  # its own tests say so, every night
-        if context.elsewhere:
-            rule = f"the baseline is of another machine: {', '.join(context.elsewhere)}"
+        if found := context.elsewhere.get(device_of(name)):
+            rule = f"the baseline is of another machine: {', '.join(found)}"
             yield Verdict(name, "cell", INCOMPARABLE, rule)
         else:
             failed = "" if now.status == MEASURED else f"; {now.status}: {now.reason}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import median
@@ -16,6 +16,8 @@ from reports.records import FAILED, OK, SKIPPED, UNSUPPORTED, Record, Run, newes
 
 LATER = "remeasured"
 """The measure under which a night keeps the pairs that were taken again because a cell was suspect."""
+Metric = Callable[[np.ndarray, np.ndarray], float]
+"""A score of predicted and true classes, both [n]."""
 METRICS = (
     "quality_metric",
     "quality",
@@ -31,7 +33,7 @@ class Answers:
     """What each example of the test split contributes to the quality, in one short text."""
 
     form: str
-    """`bits`: right or wrong; `float16`: influence on a correlation."""
+    """`bits`: right or wrong; `float16`: what an example contributes to another metric."""
     examples: int
     data: str
 
@@ -56,6 +58,23 @@ class Answers:
             influence = x * y - r / 2 * (x**2 + y**2) + r
         data = base64.b64encode(influence.astype("<f2").tobytes()).decode()
         return cls("float16", len(truth), data)
+
+    @classmethod
+    def of_metric(cls, metric: Metric, predicted: np.ndarray, truth: np.ndarray) -> Answers:
+        """Keep two bytes an example: the jackknife's pseudo-values of F1, MCC, … Both classes [n].
+
+        Their mean is the metric but for its bias of order 1 / n, and the spread of their mean is
+        the metric's (Tukey 1958). Examples of one truth and one answer have the same.
+        """
+        n, whole = len(truth), metric(predicted, truth)
+        values = np.empty(n)
+        kinds = np.stack([predicted, truth], axis=1)
+        for kind in np.unique(kinds, axis=0):
+            same = (kinds == kind).all(axis=1)
+            rest = np.arange(n) != same.argmax()
+            values[same] = n * whole - (n - 1) * metric(predicted[rest], truth[rest])
+        data = base64.b64encode(values.astype("<f2").tobytes()).decode()
+        return cls("float16", n, data)
 
     def values(self) -> np.ndarray:
         """Return float64 [n]; their mean is the quality."""
@@ -84,17 +103,28 @@ class CellFacts:
     work: tuple[float, ...] = ()
     """Of each pair, log of the reference's seconds x GFLOP/s of the fixed matrix product."""
     later: tuple[float, ...] = ()
-    """Sound pairs that were taken again later in the same night."""
+    """The pairs that were taken again later in the same night."""
+    later_work: tuple[float, ...] = ()
 
     @cached_property
     def sound(self) -> tuple[float, ...]:
         """The pairs of the rounds that no other work disturbed."""
         return sound(self.pairs, self.work)
 
+    @cached_property
+    def sound_later(self) -> tuple[float, ...]:
+        """The same of the pairs that were taken again."""
+        return sound(self.later, self.later_work)
+
     @property
     def is_void(self) -> bool:
         """Say whether so many rounds were disturbed that no majority is left."""
         return bool(self.pairs) and 2 * len(self.sound) <= len(self.pairs)
+
+    @property
+    def is_later_void(self) -> bool:
+        """Say the same of the second look."""
+        return bool(self.later) and 2 * len(self.sound_later) <= len(self.later)
 
     def to_json(self) -> dict[str, Any]:
         data = {name: value for name, value in vars(self).items() if name in self.__annotations__}
@@ -107,7 +137,7 @@ class CellFacts:
         given = dict(data)
         if "answers" in given:
             given["answers"] = Answers(*given["answers"])
-        for name in ("pairs", "work", "later"):
+        for name in ("pairs", "work", "later", "later_work"):
             given[name] = tuple(given.get(name, ()))
         return cls(**given)
 
@@ -177,5 +207,6 @@ def _cell(records: dict[str, Record], planned: list[str]) -> CellFacts:
         answers=Answers(*answers) if answers else None,
         pairs=tuple(facts.get("pair_log_ratios", ())),
         work=tuple(facts.get("pair_reference_work", ())),
-        later=sound(facts.get("later_log_ratios", ()), facts.get("later_reference_work", ())),
+        later=tuple(facts.get("later_log_ratios", ())),
+        later_work=tuple(facts.get("later_reference_work", ())),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.baselines import FILE, Baseline, fingerprint, others, read
+from reports.baselines import FILE, Baseline, fingerprint, names, read
 from reports.facts import CellFacts, facts_of
 from reports.records import RUN, RecordError, read_run
 
@@ -58,7 +58,7 @@ def history(baselines: Path, output: Path) -> str:
         BaselineError: a baseline is damaged.
     """
     parts = []
-    for name in others(baselines):
+    for name in names(baselines):
         baseline = read(baselines / name / FILE)
         parts += [name, *_nights(baseline), *_drifts(name, baseline, output), ""]
     return "\n".join(parts).rstrip() or f"no baselines in {baselines}: leanboard promote RUN"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import fmean, median
+from statistics import median
 
 import numpy as np
 
-from reports.baselines import Baseline, Night, usual_level
+from reports.baselines import Baseline, Night, reference_moved, usual_level
 from reports.facts import DISTURBED, CellFacts
-from reports.limits import POWER, SECOND, Spread, limits
+from reports.leaderboard import REFERENCES
+from reports.limits import POOL_WEIGHT, POWER, SECOND, Spread, limits
 from reports.verdicts import (
     IMPROVED,
     INCOMPARABLE,
@@ -36,6 +38,9 @@ MEMORY_PAGES = 1 << 20
 LARGEST_USEFUL = 0.15
 """Where only a larger slow-down than this would be found, `ok` would promise too much."""
 ENOUGH_SEEDS = 5
+PRIOR_SEEDS = 0.01
+"""Standard deviation between seeds as a share of the quality (docs/frontier.md has 0.9 %), used
+until a baseline has enough seeds of its own."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,18 @@ class Context:
     """The baseline's qualities of a cell without its seed."""
     cells: int
     partial: bool
-    elsewhere: tuple[str, ...]
+    elsewhere: Mapping[str, Sequence[str]]
+    """By device, the baselines of other machines."""
 
 
 def without_seed(cell: str) -> str:
     """Return a cell's id but for its seed."""
     return cell.rpartition("/")[0]
+
+
+def seed_of(cell: str) -> str:
+    """Return the seed in a cell's id: `s0`."""
+    return cell.rpartition("/")[2]
 
 
 def size(cell: str, before: CellFacts, now: CellFacts) -> Verdict | None:
@@ -94,15 +105,15 @@ def quality(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
     was, value = before.metrics.get("quality"), now.metrics.get("quality")
     if was is None or value is None:
         return None
-    loss = was - value
     scale = _reference_quality(context.baseline, cell) or was
     margin = QUALITY_MARGIN * abs(scale)
 
-    def verdict(name: str, rule: str, samples: str, **bounds: float) -> Verdict:
-        found = bounds.pop("detectable", None)
-        worse = loss / abs(was) if was else loss
+    def verdict(name: str, rule: str, samples: str, was: float = was, **bounds: float) -> Verdict:
+        found, size = bounds.pop("detectable", None), abs(was) or 1.0
         limits = {"margin": margin} | bounds
-        return Verdict(cell, "quality", name, rule, was, value, worse, limits, samples, found)
+        worse = (was - value) / size
+        detectable = found / size if found is not None else None
+        return Verdict(cell, "quality", name, rule, was, value, worse, limits, samples, detectable)
 
     if now.answers is None or before.answers is None:
         return verdict(INSUFFICIENT, "the answers were not kept", "none")
@@ -112,44 +123,47 @@ def quality(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
     if now.test_sha256 != before.test_sha256:
         return verdict(INCOMPARABLE, "the test split is another one", f"{n} examples")
     level = QUALITY_LEVEL / max(context.cells, 1)
-    lost = before.answers.values() - now.answers.values()
-    if not lost.any():
-        return verdict(OK, "every answer is the same", f"{n} examples", detectable=margin)
+    if now.answers == before.answers:
+        bounds = {}
+        if now.answers.form == "bits":
+            bounds["detectable"] = _detectable_loss(margin, n, level)
+        return verdict(OK, "every answer is the same", f"{n} examples", **bounds)
+    needed = ""
     if now.artifact_sha256 == before.artifact_sha256:
+        lost = before.answers.values() - now.answers.values()
         low, high, p = _paired(lost, level)
-        detectable = _detectable_loss(margin, n, level)
+        bounds = {"detectable": _detectable(margin, lost, level)}
         samples = f"{n} paired examples, {int(np.count_nonzero(lost))} differ, p {p:.2g}"
         rule = "the same artifact: paired loss"
+        needed = f"; {_deciding(margin, lost, level):,} examples would decide"
     else:
-        seeds = context.qualities[without_seed(cell)]
-        if len(seeds) < ENOUGH_SEEDS:
-            rule = f"a rebuilt artifact: {ENOUGH_SEEDS} seeds decide, the baseline has {len(seeds)}"
-            return verdict(INSUFFICIENT, rule, f"{len(seeds)} seeds")
-        loss = float(np.mean(seeds)) - value
-        low, high, detectable = _against_seeds(np.array(seeds), value, margin, level)
+        seeds = np.array(context.qualities[without_seed(cell)])
+        was = float(seeds.mean())
+        low, high, found = _against_seeds(seeds, value, margin, level)
+        bounds = {"detectable": found}
         samples = f"1 against {len(seeds)} seeds"
         rule = "a rebuilt artifact: loss against the seeds"
-    bounds = {"low": low, "high": high, "detectable": detectable}
+        if len(seeds) < ENOUGH_SEEDS:
+            rule = f"a rebuilt artifact: loss, if seeds lie {PRIOR_SEEDS:.0%} apart,"
+            needed = f"; {ENOUGH_SEEDS} seeds decide, the baseline has {len(seeds)}"
+    loss = was - value
+    bounds |= {"low": low, "high": high}
     if low > margin:
-        return verdict(
-            REGRESSED, f"{rule} {loss:.4f} is surely above {margin:.4f}", samples, **bounds
-        )
+        rule = f"{rule} {loss:.4f} is surely above {margin:.4f}"
+        return verdict(REGRESSED, rule, samples, was, **bounds)
     if high < margin:
         name = IMPROVED if high < 0 and -loss > margin else OK
-        return verdict(name, f"{rule} is surely below {margin:.4f}", samples, **bounds)
-    needed = ""
-    if now.artifact_sha256 == before.artifact_sha256 and loss != margin:
-        far = abs(margin - loss)
-        factor = ((margin - low) if loss > margin else (high - margin)) / far + 1
-        needed = f"; {math.ceil(n * factor**2)} examples would decide"
+        return verdict(name, f"{rule} is surely below {margin:.4f}", samples, was, **bounds)
     rule = f"{rule} {loss:.4f} may be on either side of {margin:.4f}{needed}"
-    return verdict(INSUFFICIENT, rule, samples, **bounds)
+    return verdict(INSUFFICIENT, rule, samples, was, **bounds)
 
 
 def _reference_quality(baseline: Baseline, cell: str) -> float | None:
     task, model, _, device, seed = cell.split("/")
-    facts = baseline.cells.get(f"{task}/{model}/finetune/{device}/{seed}")
-    return facts.metrics.get("quality") if facts else None
+    for recipe in REFERENCES:
+        if facts := baseline.cells.get(f"{task}/{model}/{recipe}/{device}/{seed}"):
+            return facts.metrics.get("quality")
+    return None
 
 
 def _paired(lost: np.ndarray, level: float) -> tuple[float, float, float]:
@@ -168,13 +182,26 @@ def _paired(lost: np.ndarray, level: float) -> tuple[float, float, float]:
     return float(low), float(high), float(test.pvalue)
 
 
-@lru_cache
-def _detectable_loss(margin: float, examples: int, level: float) -> float:
-    """Return the loss of n examples that is found with 95 % if no example gets better instead."""
-    from scipy.optimize import brentq
+def _far(level: float) -> float:
+    """Return the standard errors between a bound at `level` and what exceeds it with 95 %."""
     from scipy.stats import norm
 
-    far = norm.isf(level) + norm.ppf(POWER)
+    return float(norm.isf(level) + norm.ppf(POWER))
+
+
+def _detectable(margin: float, lost: np.ndarray, level: float) -> float:
+    """Return the mean loss of paired examples [n] that is found with 95 %."""
+    if set(np.unique(lost)) <= {-1.0, 0.0, 1.0}:
+        return _detectable_loss(margin, len(lost), level)
+    return margin + _far(level) * float(lost.std(ddof=1)) / math.sqrt(len(lost))
+
+
+@lru_cache
+def _detectable_loss(margin: float, examples: int, level: float) -> float:
+    """Return the share of n examples, lost and none gained, that is found with 95 %."""
+    from scipy.optimize import brentq
+
+    far = _far(level)
 
     def surplus(loss: float) -> float:
         return loss - far * math.sqrt(loss * (1 - loss) / examples) - margin
@@ -182,17 +209,34 @@ def _detectable_loss(margin: float, examples: int, level: float) -> float:
     return float(brentq(surplus, margin, 1.0))
 
 
+def _deciding(margin: float, lost: np.ndarray, level: float) -> int:
+    """Return how many examples would tell a loss like this one from the margin, with 95 %."""
+    apart = float(lost.mean()) - margin
+    far = _far(level if apart > 0 else 1 - POWER) * float(lost.std(ddof=1))
+    return math.ceil((far / apart) ** 2) if apart else sys.maxsize
+
+
 def _against_seeds(
     seeds: np.ndarray, value: float, margin: float, level: float
 ) -> tuple[float, float, float]:
-    """Bound the loss of one more seed [k]: below at `level`, above at 95 %; and what is found."""
-    from scipy.stats import t
+    """Bound the loss of one more seed [k]: below at `level`, above at 95 %; and what is found.
 
-    k = len(seeds)
-    spread = float(seeds.std(ddof=1)) * math.sqrt(1 + 1 / k)
-    loss = float(seeds.mean()) - value
-    surely, likely = (float(t.isf(p, k - 1)) * spread for p in (level, 1 - POWER))
-    return loss - surely, loss + likely, margin + surely + likely
+    The spread of few seeds is that of the prior. That of more is their own; from below it is
+    moderated by the prior (as in Smyth 2004), because at one in 10,000 five seeds tell nothing.
+    """
+    from scipy.stats import norm, t
+
+    k, mean = len(seeds), float(seeds.mean())
+    prior, once_more = (PRIOR_SEEDS * mean) ** 2, 1 + 1 / k
+    if k < ENOUGH_SEEDS:
+        surely, likely = (norm.isf(p) * math.sqrt(prior * once_more) for p in (level, 1 - POWER))
+    else:
+        own, freedom = float(seeds.var(ddof=1)), POOL_WEIGHT + k - 1
+        moderated = (POOL_WEIGHT * prior + (k - 1) * own) / freedom
+        surely = t.isf(level, freedom) * math.sqrt(moderated * once_more)
+        likely = t.isf(1 - POWER, k - 1) * math.sqrt(own * once_more)
+    loss = mean - value
+    return loss - float(surely), loss + float(likely), margin + float(surely + likely)
 
 
 def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> Verdict | None:
@@ -205,7 +249,9 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
     usual = usual_level(nights)
     sound = now.sound
     slower = usual - median(sound or now.pairs)
-    limit = limits(context.spreads[cell], context.cells, max(len(sound), 1))
+    later = now.sound_later
+    spread = context.spreads[cell]
+    limit = limits(spread, context.cells, max(len(sound), 1), len(later) or SECOND)
     bounds = {"first": limit.first, "second": limit.second, "alone": limit.alone}
     samples = f"{len(sound)} pairs against {len(nights)} nights"
 
@@ -227,11 +273,13 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
     if untimed := _why_not_timed(before, now, nights):
         return verdict(*untimed)
     if slower > limit.first:
-        if 0 < len(now.later) <= SECOND // 2:
+        if now.is_later_void:
             return verdict(VOID, "the second look was disturbed", slower, True)
-        if now.later:
-            again = usual - median(now.later)
-            samples += f", {len(now.later)} later"
+        if moved := _how_moved(nights, now.later_work):
+            return verdict(REFERENCE_MOVED, f"in the second look {moved}", slower, True)
+        if later:
+            again = usual - median(later)
+            samples += f", {len(later)} later"
             if again > limit.second:
                 rule = f"slower by more than {_percent(limit.first)}, and later than {_percent(limit.second)}"
                 return verdict(REGRESSED, rule, again, True)
@@ -258,20 +306,19 @@ def _why_not_timed(
     if now.is_void:
         lost = f"{len(now.pairs) - len(now.sound)} of {len(now.pairs)}"
         return VOID, f"{lost} rounds were disturbed: the reference moved within the night"
-    moved = _reference_moved(nights, now)
-    if abs(moved) > DISTURBED:
-        how = f"{abs(math.expm1(moved)):.1%} {'slower' if moved > 0 else 'faster'}"
-        return REFERENCE_MOVED, f"the reference itself is {how} against the matrix product"
+    if moved := _how_moved(nights, now.work):
+        return REFERENCE_MOVED, moved
     return None
+
+
+def _how_moved(nights: Sequence[Night], work: Sequence[float]) -> str:
+    """Say how the reference's own speed changed against the fixed matrix product, if it did."""
+    moved = reference_moved(nights, work)
+    if abs(moved) <= DISTURBED:
+        return ""
+    how = f"{abs(math.expm1(moved)):.1%} {'slower' if moved > 0 else 'faster'}"
+    return f"the reference itself is {how} against the matrix product"
 
 
 def _percent(log: float) -> str:
     return f"{math.expm1(log):.1%}"
-
-
-def _reference_moved(nights: Sequence[Night], now: CellFacts) -> float:
-    """Return the log of how much slower the reference is, against the matrix product."""
-    known = [night.work for night in nights if night.work is not None]
-    if not known or not now.work:
-        return 0.0
-    return median(now.work) - fmean(known)

@@ -127,14 +127,14 @@ def _shared(freedom: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=100_000)
-def limits(spread: Spread, cells: int, pairs: int = FIRST) -> Limits:
-    """Return the limits of one of `cells` cells whose first look has `pairs` pairs."""
+def limits(spread: Spread, cells: int, pairs: int = FIRST, later: int = SECOND) -> Limits:
+    """Return the limits of one of `cells` cells whose two looks have so many pairs."""
     from scipy.optimize import brentq
     from scipy.special import ndtr
 
     level = NIGHT_LEVEL / max(cells, 1)
     first_noise = spread.pairs * np.sqrt(median_variance(pairs))
-    second_noise = spread.pairs * np.sqrt(median_variance(SECOND))
+    second_noise = spread.pairs * np.sqrt(median_variance(later))
     baseline = (spread.nights**2 + first_noise**2) / max(spread.seen, 1)
     points, weights = _shared(spread.freedom)
     shared = points * np.sqrt(spread.nights**2 + baseline)

@@ -7,24 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.baselines import BaselineError
 from reports.records import write_atomically
 from reports.verdicts import (
     FAIL_ON,
-    MISSING,
     OK,
-    REFERENCE_MOVED,
-    REGRESSED,
     VERDICTS,
-    VOID,
     Comparison,
     Verdict,
 )
 
 SCHEMA = 1
 NIGHT_JSON, NIGHT_MARKDOWN = "night.json", "night.md"
-NEVER_PROMOTED = (REGRESSED, MISSING, VOID, REFERENCE_MOVED)
-"""What a night must not have to become a baseline without being told."""
 LARGEST_COMMENT = 60_000
 """Characters: a comment on GitHub holds 65,536."""
 
@@ -121,23 +114,6 @@ def json_text(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
     verdicts = (json.dumps(vars(verdict), ensure_ascii=False) for verdict in comparison.verdicts)
     opened = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
     return opened + ',\n "verdicts": [\n  ' + ",\n  ".join(verdicts) + "\n ]\n}"
-
-
-def refuse_if_not_green(folder: Path) -> None:
-    """Refuse a run that was judged red or void, or whose reference had moved.
-
-    Raises:
-        BaselineError: it was; the message says how to promote it all the same.
-    """
-    path = folder / NIGHT_JSON
-    if not path.exists():
-        return
-    counts = json.loads(path.read_text(encoding="utf-8"))["counts"]
-    if bad := [f"{counts[name]} {name}" for name in NEVER_PROMOTED if name in counts]:
-        raise BaselineError(
-            f"{folder.name} has {', '.join(bad)}: promote a green night, or add --allow-failed to "
-            "accept what changed"
-        )
 
 
 def write(folder: Path, comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:

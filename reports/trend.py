@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.baselines import Baseline, device_of, fingerprint, read_all
+from reports.baselines import Baseline, device_of, fingerprint, of_machine
 from reports.comparison import compare
 from reports.facts import CellFacts, RunFacts, facts_of
 from reports.history import median_of
@@ -64,7 +64,7 @@ def trends(run: Run, baselines: Path) -> Trends:
         BaselineError: the baseline is damaged, edited or too new.
     """
     now = facts_of(run)
-    baseline = read_all(baselines, _machine(now.info), {device_of(cell) for cell in now.cells})
+    baseline, _ = of_machine(baselines, _machine(now.info))
     points: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for name in now.cells:
         _add_baseline(points, name, baseline)

@@ -21,6 +21,8 @@ VERDICTS = (
     OK,
 )
 """In the order in which they are shown."""
+GREEN, RED, NOT_COMPARABLE = "green", "red", "not comparable"
+"""What a night is as a whole; or `void`."""
 FAIL_ON = (REGRESSED, MISSING)
 """What makes a night red unless an option says otherwise."""
 
@@ -77,7 +79,7 @@ class Comparison:
         lost = sum(verdict in (VOID, REFERENCE_MOVED) for verdict in timed)
         if status == 0 and 2 * lost > len(timed):
             return VOID
-        return ("green", "red", "not comparable")[status]
+        return (GREEN, RED, NOT_COMPARABLE)[status]
 
     def status(self, fail_on: Sequence[str] = FAIL_ON) -> int:
         """Return the exit status: 0 green, 1 red, 2 where no cell could be compared."""

@@ -90,7 +90,10 @@ def answers(task: Task, splits: dict[str, list[Example]], predictions: Path) -> 
     labels = np.array([example.label for example in splits["test"]])
     if task.kind == "regression":
         return Answers.of_correlation(logits[:, 0], labels)
-    return Answers.of_right(logits.argmax(axis=1) == labels)
+    chosen = logits.argmax(axis=1)
+    if task.metric in SCORES:
+        return Answers.of_metric(SCORES[task.metric], chosen, labels)
+    return Answers.of_right(chosen == labels)
 
 
 def keep_labels(splits: dict[str, list[Example]], target: Path) -> None:

@@ -301,14 +301,14 @@ def rounds_of(pairs: list[Pair]) -> dict[str, list[float]]:
     `pair_log_ratios` are those of the speed-up. `pair_reference_work` is the log of the
     reference's seconds x GFLOP/s of the fixed matrix product: constant on a quiet machine.
     """
-    from reports.statistics import pair_log_ratio
+    from reports.statistics import pair_log_ratio, undisturbed
 
     rounds: dict[str, list[float]] = {"pair_log_ratios": [], "pair_reference_work": []}
     for pair in pairs:
         if pair.reference is None:
             return {}
         reference, candidate = pair.reference["single"], pair.candidate["single"]
-        work = np.log(np.median(reference, axis=1) * pair.matmul_gflops).mean()
+        work = np.log(undisturbed(reference) * pair.matmul_gflops).mean()
         rounds["pair_log_ratios"].append(round(pair_log_ratio(reference, candidate), 5))
         rounds["pair_reference_work"].append(round(float(work), 5))
     return rounds

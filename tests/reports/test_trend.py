@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports.baselines import read_all
+from reports.baselines import of_machine
 from reports.facts import facts_of
 from reports.limits import limits, spreads
 from reports.records import RUN, read_run
@@ -50,7 +50,7 @@ def test_the_limit_is_the_gates(nights: tuple[Path, Path]) -> None:
     made, baselines = nights
     run = read_run(made)
     found = of(made, baselines).cells[CELL]
-    known = read_all(baselines, run.info["machine"], {"cpu"}).nights
+    known = of_machine(baselines, run.info["machine"])[0].nights
     histories = {name: [night.pairs for night in its] for name, its in known.items()}
     level = np.mean([np.median(pairs) for pairs in histories[CELL]])
     first = limits(spreads(histories)[CELL], len(histories), 5).first

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from reports import night as report
-from reports.baselines import Baseline, promote
-from reports.comparison import against, between, compare
+from reports.baselines import Baseline, BaselineError, promote
+from reports.comparison import against, between, compare, refuse_if_not_green
 from reports.facts import Answers, CellFacts, RunFacts, facts_of
 from reports.history import drift
 from reports.records import Metric, Record, Run
+from reports.statistics import f1
 from reports.verdicts import Comparison, Verdict
 from tests.reports.nights import MACHINE, RIGHT, facts, history, name, run
 
@@ -88,8 +89,12 @@ def test_the_same_artifact_is_compared_example_by_example(points: int, verdict: 
 
 
 def test_a_rebuilt_artifact_needs_five_seeds() -> None:
-    rebuilt = answering(worse_by(4), artifact_sha256="b" * 64)
-    assert judged(facts(), rebuilt)["quality"].verdict == "insufficient"
+    rebuilt = answering(worse_by(2), artifact_sha256="b" * 64)
+    found = judged(facts(), rebuilt)["quality"]
+    assert found.verdict == "insufficient"
+    assert found.rule.endswith("; 5 seeds decide, the baseline has 1")
+    broken = answering(worse_by(20), artifact_sha256="b" * 64)
+    assert judged(facts(), broken)["quality"].verdict == "regressed"
     seeds = {f"movies/bert/finetune+0/cpu/s{i}": changed(quality=0.86 + i / 1000) for i in range(5)}
     before, after = (
         run(seeds),
@@ -123,9 +128,62 @@ def test_a_suspect_needs_a_second_look() -> None:
     assert "not by" in passed.rule
 
 
-def test_a_second_look_that_was_disturbed_is_void() -> None:
-    slow = facts(pairs=tuple(pair - 0.066 for pair in facts().pairs), later=(0.6,) * 5)
-    assert judged(facts(), slow)["latency"].verdict == "void"
+@pytest.mark.parametrize(
+    ("work", "verdict", "rule"),
+    [
+        ((2.0,) * 5 + (2.2,) * 5, "void", "the second look was disturbed"),
+        ((2.1,) * 10, "reference-moved", "in the second look the reference itself is 10.5% slower"),
+        ((2.0,) * 10, "regressed", "slower by more than"),
+    ],
+)
+def test_a_second_look_is_disturbed_as_a_first_one(
+    work: tuple[float, ...], verdict: str, rule: str
+) -> None:
+    slow = tuple(pair - 0.066 for pair in facts().pairs)
+    found = judged(facts(), facts(pairs=slow, later=(0.6,) * 10, later_work=work))["latency"]
+    assert (found.verdict, found.rule[: len(rule)]) == (verdict, rule)
+
+
+def test_other_seeds_of_the_baseline_are_not_missing() -> None:
+    seeds = {f"movies/bert/finetune+0/cpu/s{i}": facts() for i in range(5)}
+    found = between(run(seeds), run({CELL: facts()}, 1))
+    assert {v.cell for v in found.verdicts} == {CELL}
+
+
+GPU = MACHINE | {"gpu": "Some GPU, driver 1"}
+ON_GPU = CELL.replace("/cpu/", "/cuda/")
+
+
+def test_a_gpu_that_is_gone_is_missing_and_another_one_incomparable(tmp_path: Path) -> None:
+    promote(run({CELL: facts(), ON_GPU: facts()}, machine=GPU), tmp_path)
+    skipped = CellFacts("skipped", "no CUDA device")
+    for cells in ({CELL: facts()}, {CELL: facts(), ON_GPU: skipped}):
+        gone = against(tmp_path, run(cells, 1))
+        assert [(v.cell, v.verdict) for v in gone.failing()] == [(ON_GPU, "missing")]
+    both = run({CELL: facts(), ON_GPU: facts()}, 1, machine=GPU | {"gpu": "Another GPU"})
+    for found in (
+        against(tmp_path, both),
+        between(run({CELL: facts(), ON_GPU: facts()}, machine=GPU), both),
+    ):
+        assert [v.verdict for v in found.of(ON_GPU)] == ["incomparable"]
+        assert {v.verdict for v in found.of(CELL)} == {"ok"}
+
+
+def test_other_metrics_than_accuracy_are_compared_by_their_own_loss() -> None:
+    """A model that answers the common class alone keeps 90 % accuracy and loses all of its F1."""
+    random = np.random.default_rng(0)
+    truth = (random.random(2000) < 0.1).astype(int)
+    good = np.where(random.random(2000) < 0.95, truth, 1 - truth)
+    kept = [
+        facts(
+            answers=Answers.of_metric(f1, chosen, truth),
+            metrics=facts().metrics | {"quality": f1(chosen, truth)},
+        )
+        for chosen in (good, np.zeros_like(truth))
+    ]
+    assert kept[0].answers
+    assert kept[0].answers.values().mean() == pytest.approx(f1(good, truth), abs=0.01)
+    assert judged(*kept)["quality"].verdict == "regressed"
 
 
 def test_a_large_slow_down_needs_no_second_look_and_a_large_gain_is_improved() -> None:
@@ -247,13 +305,10 @@ def test_markdown_fits_a_comment_and_json_has_every_verdict() -> None:
     assert (data["status"], data["counts"]["regressed"]) == ("red", 1000)
 
 
-def test_a_red_night_is_not_promoted(tmp_path: Path) -> None:
-    from reports.baselines import BaselineError
-
-    report.refuse_if_not_green(tmp_path)
-    report.write(tmp_path, worst(1))
-    with pytest.raises(BaselineError, match="has 1 regressed: promote a green night"):
-        report.refuse_if_not_green(tmp_path)
+def test_a_red_night_is_not_promoted() -> None:
+    refuse_if_not_green(between(run({CELL: facts()}), run({CELL: facts()}, 1)))
+    with pytest.raises(BaselineError, match=r"is red against night-000 \(1 regressed, 3 ok\)"):
+        refuse_if_not_green(worst(1))
 
 
 def test_a_drift_of_five_percent_is_found_within_eight_nights() -> None:
