@@ -220,7 +220,8 @@ def merged(old: Baseline, run: RunFacts, *, anew: bool = False) -> tuple[Baselin
     """Put a run's cells into a baseline, and say what changed; cells that it lacks stay.
 
     Pairs of a cell that was disturbed, or whose reference had moved, enter no history; with `anew`
-    such a reference begins a new one.
+    such a reference begins a new one. So does another speed: of another artifact or other
+    libraries, or beyond what enough nights vary by. Otherwise it is how nights vary.
     """
     cells, nights = dict(old.cells), dict(old.nights)
     seen = spreads({name: [night.pairs for night in nights.get(name, ())] for name in run.cells})
@@ -235,7 +236,12 @@ def merged(old: Baseline, run: RunFacts, *, anew: bool = False) -> tuple[Baselin
             pairs = pairs or facts.sound
             known = [] if moved else known
             limit = limits(seen[name], len(run.cells), len(pairs)).alone
-            if known and abs(usual_level(known) - median(pairs)) > limit:
+            is_other = (facts.artifact_sha256, run.info.get("versions")) != (
+                before and before.artifact_sha256,
+                old.info.get("versions"),
+            )
+            has_jumped = known and abs(usual_level(known) - median(pairs)) > limit
+            if has_jumped and (is_other or not seen[name].is_prior):
                 changes.append(f"{name}: its speed has another level: its history begins anew")
                 known = []
             work = round(median(facts.work), 5) if facts.work else None

@@ -61,26 +61,24 @@ def spreads(
 ) -> dict[str, Spread]:
     """Return each cell's spread from the pairs of its nights: {cell: [night][pair]}.
 
-    A cell with too few nights gets the prior, or more where its pairs already vary more. The
+    A cell with too few nights gets the prior, or more where what it has varies more already. The
     others' own variances are moderated by the mean over all of them, so that one cell's lucky
     nights do not make its limits too narrow.
     """
-    own: dict[str, tuple[float, float, int]] = {}
-    for cell, nights in histories.items():
-        kept = [np.asarray(pairs) for pairs in nights if len(pairs) > 1]
-        if len(kept) < enough:
-            continue
-        within, _ = _within(nights)
-        medians = np.array([np.median(pairs) for pairs in kept])
-        inside = np.mean([within * median_variance(len(pairs)) for pairs in kept])
-        own[cell] = within, max(float(medians.var(ddof=1) - inside), 0.0), len(kept)
+    own = {
+        cell: (_within(nights)[0], *_between(nights))
+        for cell, nights in histories.items()
+        if _between(nights)[1] >= enough
+    }
     pooled_within = float(np.mean([within for within, _, _ in own.values()])) if own else 0.0
     pooled_between = float(np.mean([between for _, between, _ in own.values()])) if own else 0.0
     found = {}
     for cell, nights in histories.items():
         if cell not in own:
             pairs = max(PRIOR_PAIRS, _moderated(*_within(nights), PRIOR_PAIRS**2))
-            found[cell] = Spread(pairs, PRIOR_NIGHTS, np.inf, len(nights))
+            between, count = _between(nights)
+            apart = max(PRIOR_NIGHTS, _moderated(between, max(count - 1, 0), PRIOR_NIGHTS**2))
+            found[cell] = Spread(pairs, apart, np.inf, len(nights))
             continue
         within, between, count = own[cell]
         _, pairs_freedom = _within(nights)
@@ -99,6 +97,17 @@ def _within(nights: Sequence[Sequence[float]]) -> tuple[float, int]:
     freedom = sum(len(pairs) - 1 for pairs in kept)
     squares = sum(float(pairs.var()) * len(pairs) for pairs in kept)
     return (squares / freedom if freedom else 0.0), freedom
+
+
+def _between(nights: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Return the variance between nights, and how many say so."""
+    kept = [np.asarray(pairs) for pairs in nights if len(pairs) > 1]
+    if len(kept) < 2:
+        return 0.0, len(kept)
+    within, _ = _within(nights)
+    medians = np.array([np.median(pairs) for pairs in kept])
+    inside = np.mean([within * median_variance(len(pairs)) for pairs in kept])
+    return max(float(medians.var(ddof=1) - inside), 0.0), len(kept)
 
 
 def _moderated(own: float, freedom: float, pooled: float) -> float:

@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,9 @@ from reports.baselines import Baseline, merged
 from reports.comparison import compare
 from reports.facts import CellFacts, RunFacts, facts_of
 from reports.limits import FIRST, SECOND, spreads
+from reports.night import NIGHT_JSON
 from reports.records import read_run
-from reports.verdicts import REGRESSED, VOID, Comparison
+from reports.verdicts import FAIL_ON, OK, RED, REGRESSED, VOID, Comparison
 
 CELLS = 50
 """Of a night that is drawn again."""
@@ -68,39 +69,41 @@ def real_nights(runs: Sequence[RunFacts]) -> list[Comparison]:
 
 
 class Drawing:
-    """Nights drawn again from real ones."""
+    """Nights of so many cells drawn again: each has a real cell's level of some night, and its pairs.
+
+    Of the pairs those that no other work disturbed. A copy of a cell has a night of its own.
+    """
 
     def __init__(self, runs: Sequence[RunFacts], cells: int, seed: int = 0) -> None:
-        self.runs, self.random = runs, np.random.default_rng(seed)
-        timed = [
-            name
+        self.info, self.random = runs[0].info, np.random.default_rng(seed)
+        nights = {
+            name: [np.array(sound) for run in runs if len(sound := run.cells[name].sound) > 1]
             for name in runs[0].cells
-            if all(len(run.cells[name].pairs) > 1 for run in runs if name in run.cells)
-            and all(name in run.cells for run in runs)
-        ]
-        self.sources = {
-            name.replace("/s0", f"/s{copy}"): name
-            for copy in range(-(-cells // len(timed)))
-            for name in timed
+            if all(name in run.cells for run in runs)
         }
-        self.sources = dict(list(self.sources.items())[:cells])
+        self.nights = {name: pairs for name, pairs in nights.items() if pairs}
         self.residuals = {
-            name: np.concatenate(
-                [np.array(run.cells[name].pairs) - np.median(run.cells[name].pairs) for run in runs]
-            )
-            for name in timed
+            name: np.concatenate([(p - p.mean()) * np.sqrt(len(p) / (len(p) - 1)) for p in pairs])
+            for name, pairs in self.nights.items()
         }
+        copies = (
+            (name.replace("/s0", f"/s{copy}"), name) for copy in count() for name in self.nights
+        )
+        self.sources = dict(islice(copies, cells))
+        self.facts = {name: runs[0].cells[name] for name in self.nights}
 
     def night(self, number: int, factor: float = 1.0) -> RunFacts:
         """Draw a night; `factor` slows every candidate down."""
-        run = self.runs[int(self.random.integers(len(self.runs)))]
         cells: dict[str, CellFacts] = {}
         for name, source in self.sources.items():
-            level = float(np.median(run.cells[source].pairs)) - float(np.log(factor))
+            nights = self.nights[source]
+            level = nights[self.random.integers(len(nights))].mean() - np.log(factor)
             drawn = level + self.random.choice(self.residuals[source], FIRST + SECOND)
             pairs, later = tuple(drawn[:FIRST]), tuple(drawn[FIRST:])
-            cells[name] = replace(run.cells[source], pairs=pairs, later=later, work=())
-        return RunFacts(run.info | {"run": f"drawn-{number}"}, cells)
+            cells[name] = replace(
+                self.facts[source], pairs=pairs, later=later, work=(), later_work=()
+            )
+        return RunFacts(self.info | {"run": f"drawn-{number}"}, cells)
 
 
 def latency_reds(found: Comparison) -> int:
@@ -108,7 +111,7 @@ def latency_reds(found: Comparison) -> int:
 
 
 def drawn_nights(
-    runs: Sequence[RunFacts], nights: int, count: int = DRAWN, cells: int = CELLS
+    runs: Sequence[RunFacts], nights: int, total: int = DRAWN, cells: int = CELLS
 ) -> list[list[str]]:
     """Return rows on nights drawn again, against baselines of so many drawn nights."""
     drawing = Drawing(runs, cells)
@@ -118,10 +121,10 @@ def drawn_nights(
     allowed = dict.fromkeys(SLOWER, 0)
     for block in range(10):
         baseline = baseline_of([drawing.night(number) for number in range(nights)])
-        for number in range(count // 10):
+        for number in range(total // 10):
             red += latency_reds(compare(baseline, drawing.night(1000 * block + number))) > 0
         for factor in SLOWER:
-            for number in range(count // 100):
+            for number in range(total // 100):
                 found = compare(baseline, drawing.night(number, factor))
                 for verdict in found.verdicts:
                     if verdict.metric == "latency":
@@ -129,7 +132,8 @@ def drawn_nights(
                         if (verdict.detectable or 1) <= factor - 1:
                             allowed[factor] += 1
                             caught[factor] += verdict.verdict == REGRESSED
-    rows = [[f"nights of {cells} cells drawn again: red", str(Count(red, count))]]
+    shown = f"{red} of {total} ({red / total:.1%})"
+    rows = [[f"nights of {cells} cells drawn again: red by latency", shown]]
     for factor in SLOWER:
         share = f"{allowed[factor] / judged[factor]:.0%} of the cells allow it"
         text = f"{caught[factor]} of {allowed[factor]}" if allowed[factor] else "none"
@@ -190,9 +194,17 @@ def report(folders: Sequence[Path], faults: dict[str, Path], busy: Sequence[Path
     runs = [facts_of(read_run(folder)) for folder in folders]
     machine = runs[0].info["machine"]
     judged = real_nights(runs)
+    baseline = baseline_of(runs)
+    live = [folder for folder in folders if (folder / NIGHT_JSON).exists()]
+    then = [_judged(folder, baseline)[0] for folder in live]
     rows = [
-        ["real A/A nights: red", str(Count(sum(c.status() == 1 for c in judged), len(judged)))],
-        ["real A/A verdicts: regressed", str(Count(*_regressed(judged)))],
+        ["real A/A nights, as they were judged then: red", str(Count(then.count(RED), len(then)))],
+        ["real A/A nights, as they were judged then: void", f"{then.count(VOID)} of {len(then)}"],
+        [
+            "real A/A nights, each by all the others: red",
+            str(Count(sum(c.status() == 1 for c in judged), len(judged))),
+        ],
+        ["the same, verdicts: regressed", str(Count(*_regressed(judged)))],
     ]
     nights, benchmarks = plain_gate(folders)
     rows += [
@@ -200,21 +212,22 @@ def report(folders: Sequence[Path], faults: dict[str, Path], busy: Sequence[Path
         ["`--benchmark-compare-fail=mean:5%`, benchmarks: red", str(benchmarks)],
         *drawn_nights(runs, min(len(runs), 20)),
     ]
-    baseline = baseline_of(runs)
     if busy:
-        beside = [compare(baseline, facts_of(read_run(folder))) for folder in busy]
-        red = Count(sum(found.status() == 1 for found in beside), len(beside))
-        rows.append(["A/A nights beside a busy core: red", str(red)])
-        void = sum(found.colour() == VOID for found in beside)
-        rows.append(["A/A nights beside a busy core: void", f"{void} of {len(beside)}"])
+        colours = [_judged(folder, baseline)[0] for folder in busy]
+        rows.append(
+            ["A/A nights beside a busy core: red", str(Count(colours.count(RED), len(busy)))]
+        )
+        rows.append(
+            ["A/A nights beside a busy core: void", f"{colours.count(VOID)} of {len(busy)}"]
+        )
     for name, folder in faults.items():
-        found = compare(baseline, facts_of(read_run(folder)))
-        failing = [f"{v.cell} {v.metric} {v.verdict}" for v in found.failing()]
-        rows.append([f"injected: {name}", "; ".join(failing) or "not found"])
+        colour, verdicts = _judged(folder, baseline)
+        shown = verdicts["failing"] or verdicts["other"] or ["not found"]
+        rows.append([f"injected: {name}", f"{colour}: {'; '.join(shown)}"])
     counts: dict[str, int] = {}
     for comparison in judged:
-        for verdict, count in comparison.count().items():
-            counts[verdict] = counts.get(verdict, 0) + count
+        for verdict, times in comparison.count().items():
+            counts[verdict] = counts.get(verdict, 0) + times
     return "\n".join(
         [
             f"{len(runs)} nights of {len(runs[0].cells)} cells on {machine.get('cpu')}, "
@@ -226,6 +239,23 @@ def report(folders: Sequence[Path], faults: dict[str, Path], busy: Sequence[Path
             table(spread_rows(runs), "cell", "between pairs", "between nights"),
         ]
     )
+
+
+def _judged(folder: Path, baseline: Baseline) -> tuple[str, dict[str, list[str]]]:
+    """Return a night's colour and what is not ok in it: as said at its end, or by `baseline`."""
+    path = folder / NIGHT_JSON
+    if path.exists():
+        night = json.loads(path.read_text(encoding="utf-8"))
+        colour, found = night["status"], night["verdicts"]
+    else:
+        comparison = compare(baseline, facts_of(read_run(folder)))
+        colour, found = comparison.colour(), [vars(verdict) for verdict in comparison.verdicts]
+    said: dict[str, list[str]] = {"failing": [], "other": []}
+    for verdict in found:
+        if verdict["verdict"] != OK:
+            kind = "failing" if verdict["verdict"] in FAIL_ON else "other"
+            said[kind].append(f"{verdict['cell']} {verdict['metric']} {verdict['verdict']}")
+    return colour, said
 
 
 def _regressed(judged: Sequence[Comparison]) -> tuple[int, int]:
