@@ -18,8 +18,8 @@ from benchmarks.measures.latency import Pair
 from benchmarks.options import Options
 from benchmarks.session import Session
 from benchmarks.workers import WorkerCrashed
-from reports.baselines import promote
-from reports.facts import facts_of
+from reports.baselines import BaselineError, promote
+from reports.facts import LATER, facts_of
 from reports.records import Metric, Record, append, read_run
 from reports.verdicts import FAIL_ON
 
@@ -143,3 +143,60 @@ def test_memory_that_grew_is_measured_once_more(
     session.close()
     assert taken == CELLS
     assert {v.verdict for v in found.verdicts if v.metric == "memory"} == {verdict}
+
+
+def looked_again(session: Session, status: str, slower: float = 1.1) -> None:
+    """Append what a second look left before the run was resumed."""
+    pairs = latency.rounds_of([drawn(slower)] * 10) if status == "ok" else {}
+    facts = {f"later_{name.removeprefix('pair_')}": kept for name, kept in pairs.items()}
+    cell = CELLS[0].to_json()
+    append(session.folder, Record("run", cell, LATER, status, None, "a" * 64, facts=facts))
+
+
+def test_a_red_night_is_not_drawn_again_until_it_is_green(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "_fresh_pair", None)  # to call it is an error
+    session = night(tmp_path, {CELLS[0]: 1.1}, megabytes=105)
+    looked_again(session, "ok")
+    for cell in CELLS:
+        append(session.folder, taking(cell, 105))
+    found = gate.judge(session)
+    session.close()
+    failing = {(v.cell, v.metric): v.verdict for v in found.failing()}
+    assert failing == {
+        (CELLS[0].id, "latency"): "regressed",
+        (CELLS[0].id, "memory"): "regressed",
+        (CELLS[1].id, "memory"): "regressed",
+    }
+
+
+def test_a_second_look_that_crashed_is_taken_again_when_the_run_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "_fresh_pair", lambda *_: drawn(1.0))
+    session = night(tmp_path, {CELLS[0]: 1.1})
+    looked_again(session, "failed")
+    found = gate.judge(session)
+    session.close()
+    judged = {v.cell: v for v in found.verdicts}
+    assert (judged[CELLS[0].id].verdict, found.failing()) == ("ok", [])
+
+
+def test_a_night_that_cannot_be_judged_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def judge(session: Session) -> None:
+        tried.append(session)
+        raise BaselineError("cut")
+
+    monkeypatch.setattr(gate, "judge", judge)
+    session = night(tmp_path, {})
+    with pytest.raises(BaselineError):
+        session.check_verdict(CELLS[0].id)
+    with pytest.raises(pytest.fail.Exception, match="was not judged: BaselineError: cut"):
+        session.check_verdict(CELLS[1].id)
+    session.close()
+    assert len(tried) == 1
