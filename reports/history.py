@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.baselines import FILE, Baseline, fingerprint, names, read
-from reports.facts import CellFacts, facts_of
+from reports.baselines import FILE, Baseline, device_of, fingerprint, names, read
+from reports.comparison import compare
+from reports.facts import CellFacts, RunFacts, facts_of
+from reports.records import OK as MEASURED
 from reports.records import RUN, RecordError, read_run
+from reports.verdicts import IMPROVED, INSUFFICIENT, OK
 
 DRIFT_NIGHTS = 8
 """The newest nights that are taken together."""
@@ -57,11 +60,28 @@ def history(baselines: Path, output: Path) -> str:
     Raises:
         BaselineError: a baseline is damaged.
     """
+    machines = names(baselines)
+    runs, left_out = _runs(output) if machines else ([], [])
     parts = []
-    for name in names(baselines):
+    for name in machines:
         baseline = read(baselines / name / FILE)
-        parts += [name, *_nights(baseline), *_drifts(name, baseline, output), ""]
+        parts += [name, *_nights(baseline), *_drifts(name, baseline, runs), ""]
+    parts += left_out
     return "\n".join(parts).rstrip() or f"no baselines in {baselines}: leanboard promote RUN"
+
+
+def _runs(output: Path) -> tuple[list[RunFacts], list[str]]:
+    """Read all runs, oldest first, and say which are damaged."""
+    runs, left_out = [], []
+    for folder in (path.parent for path in output.glob(f"*/{RUN}")):
+        if folder.is_symlink():
+            continue
+        try:
+            run = facts_of(read_run(folder))
+            runs.append(RunFacts({"run": folder.name} | run.info, run.cells))
+        except RecordError as error:
+            left_out.append(f"left out: {error}")
+    return sorted(runs, key=lambda run: run.name), sorted(left_out)
 
 
 def _nights(baseline: Baseline) -> list[str]:
@@ -76,38 +96,59 @@ def _nights(baseline: Baseline) -> list[str]:
     ]
 
 
-def _drifts(name: str, baseline: Baseline, output: Path) -> list[str]:
-    known = {night.run for nights in baseline.nights.values() for night in nights}
+def _drifts(name: str, baseline: Baseline, runs: list[RunFacts]) -> list[str]:
     later: dict[str, list[float]] = {}
     lines = []
-    for folder in sorted(path.parent for path in output.glob(f"*/{RUN}")):
-        if folder.is_symlink() or folder.name in known:
-            continue
-        try:
-            run = facts_of(read_run(folder))
-        except RecordError as error:
-            lines.append(f"  left out: {error}")
-            continue
-        ours = {
-            cell: facts
-            for cell, facts in run.cells.items()
-            if cell in baseline.nights
-            and fingerprint(run.info["machine"], cell.split("/")[3]) == name
-        }
-        if ours:
-            lines.append(f"  ran {folder.name}: {len(ours)} cells")
-        for cell, facts in ours.items():
-            if median := median_of(facts):
-                later.setdefault(cell, []).append(median)
-    for cell, medians in later.items():
+    for run in runs:
+        medians = _later(name, baseline, run)
+        if medians:
+            lines.append(f"  ran {run.name}: {len(medians)} cells timed")
+        for cell, median in medians.items():
+            later.setdefault(cell, []).append(median)
+    for cell, values in later.items():
         promoted = [float(np.median(night.pairs)) for night in baseline.nights[cell]]
-        found = drift(promoted, medians)
+        found = drift(promoted, values)
         if found and found.is_real:
             lines.append(
                 f"  drifts: {cell} is {found.slower:.1%} slower over {found.nights} nights "
                 f"(p {found.p:.2g})"
             )
     return lines
+
+
+def _later(name: str, baseline: Baseline, run: RunFacts) -> dict[str, float]:
+    """Return the medians of a run's cells that were last promoted before it.
+
+    What is red, void or of a moved reference is none: such a night speaks for itself.
+    """
+    newest = {
+        cell: max(n.run for n in nights) for cell, nights in baseline.nights.items() if nights
+    }
+    cells = {
+        cell: facts
+        for cell, facts in comparable(run, baseline.info.get("threads"), {name}).items()
+        if cell in newest and run.name > newest[cell]
+    }
+    verdicts = compare(baseline, RunFacts(run.info, cells), partial=True).verdicts
+    return {
+        verdict.cell: median
+        for verdict in verdicts
+        if verdict.metric == "latency" and verdict.verdict in (OK, IMPROVED, INSUFFICIENT)
+        if (median := median_of(cells[verdict.cell])) is not None
+    }
+
+
+def comparable(run: RunFacts, threads: int | None, hardware: set[str]) -> dict[str, CellFacts]:
+    """Return a run's good cells on some hardware, by fingerprint; none if its threads are others."""
+    if run.info.get("threads") != threads:
+        return {}
+    machine = run.info.get("machine", {})
+    here = {d for d in map(device_of, run.cells) if fingerprint(machine, d) in hardware}
+    return {
+        cell: facts
+        for cell, facts in run.cells.items()
+        if facts.status == MEASURED and device_of(cell) in here
+    }
 
 
 def median_of(facts: CellFacts) -> float | None:

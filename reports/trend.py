@@ -15,8 +15,8 @@ import numpy as np
 from reports.baselines import Baseline, device_of, fingerprint, of_machine
 from reports.comparison import compare
 from reports.facts import CellFacts, RunFacts, facts_of
-from reports.history import median_of
-from reports.records import OK, RUN, RecordError, Run, read_run
+from reports.history import comparable, median_of
+from reports.records import RUN, RecordError, Run, read_run
 from reports.verdicts import Verdict
 
 NIGHTS = 30
@@ -98,25 +98,12 @@ def _beside(folder: Path, now: RunFacts) -> Iterator[tuple[str, dict[str, CellFa
     """Read the newest runs beside one: their cells of the same hardware and as many threads."""
     paths = [path.parent for path in folder.parent.glob(f"*/{RUN}")]
     others = sorted(path for path in paths if not path.is_symlink() and path.name != folder.name)
-    hardware = {
-        device: _hardware(now, device) for device in {device_of(cell) for cell in now.cells}
-    }
+    machine = _machine(now.info)
+    hardware = {fingerprint(machine, device) for device in set(map(device_of, now.cells))}
     for path in others[-NIGHTS:]:
         with suppress(RecordError):
             run = facts_of(read_run(path))
-            if run.info.get("threads") == now.info.get("threads"):
-                same = {
-                    device for device, ours in hardware.items() if _hardware(run, device) == ours
-                }
-                cells = run.cells.items()
-                yield (
-                    path.name,
-                    {c: its for c, its in cells if its.status == OK and device_of(c) in same},
-                )
-
-
-def _hardware(run: RunFacts, device: str) -> str:
-    return fingerprint(_machine(run.info), device)
+            yield path.name, comparable(run, now.info.get("threads"), hardware)
 
 
 def _machine(info: dict[str, Any]) -> dict[str, Any]:
