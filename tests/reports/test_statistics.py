@@ -20,7 +20,33 @@ def test_scores_of_unequal_classes_are_those_of_scikit_learn() -> None:
         assert statistics.matthews(predicted, truth) == pytest.approx(
             matthews_corrcoef(truth, predicted)
         )
+        assert statistics.f1(predicted, truth) == pytest.approx(
+            f1_score(truth == 1, predicted == 1)
+        )
     assert statistics.matthews(np.zeros(5, int), np.array([0, 1, 0, 1, 0])) == 0.0
+
+
+def test_correlations_and_the_bootstrap_are_those_of_scipy() -> None:
+    from scipy import stats
+
+    random = np.random.default_rng(0)
+    truth = random.normal(size=60)
+    predicted = truth + random.normal(size=60)
+    r = stats.pearsonr(predicted, truth).statistic
+    assert statistics.pearson(predicted, truth) == pytest.approx(r)
+    rho = stats.spearmanr(predicted, truth).statistic
+    assert statistics.spearman(predicted, truth) == pytest.approx(rho)
+    found = stats.bootstrap(
+        (predicted, truth),
+        statistics.pearson,
+        n_resamples=statistics.RESAMPLES,
+        paired=True,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    ours = statistics.bootstrap(statistics.pearson, predicted, truth)
+    assert ours == pytest.approx((r, found.low, found.high))
 
 
 def test_wilson_of_nine_in_ten() -> None:
