@@ -1,0 +1,216 @@
+"""The commands of the gate, as they are typed: what they print, and their exit status."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.command import main
+from reports.baselines import FILE, Baseline, read
+from reports.dashboards import FILES
+from reports.records import RECORDS, RUN, read_run
+from tests.reports.made import make_run
+
+CELLS = 3
+CELL = "movies/minilm-bert/finetune+{}/cpu/s0"
+
+
+class Typed:
+    """Commands over a folder of runs and one of baselines."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.output, self.baselines, self.capsys = folder / "runs", folder / "baselines", capsys
+        self.out = self.error = ""
+
+    def night(self, day: int, size: int = CELLS, slower: float = 0.0) -> Path:
+        return make_run(self.output / f"202601{day:02}", size, day, slower)
+
+    def __call__(self, command: str, *arguments: object) -> int:
+        """Run a command, keep what it prints, and return its exit status."""
+        status = main([command, *map(str, arguments), "--output", str(self.output)])
+        self.out, self.error = self.capsys.readouterr()
+        return status
+
+    def promote(self, run: Path, *options: str) -> int:
+        return self("promote", run.name, "--to", self.baselines, *options)
+
+    @property
+    def baseline(self) -> Baseline:
+        return read(next(self.baselines.glob(f"cpu-*/{FILE}")))
+
+
+@pytest.fixture
+def typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Typed:
+    return Typed(tmp_path, capsys)
+
+
+def crash(run: Path) -> None:
+    """Let the memory of every quantized cell of a run have failed."""
+    records = [
+        replace(record, status="failed", reason="the process crashed")
+        if (record.measure, record.cell["recipe"]) == ("memory", "finetune+int8")
+        else record
+        for record in read_run(run).records
+    ]
+    (run / RECORDS).write_text("".join(f"{record.to_json()}\n" for record in records))
+
+
+def move(run: Path) -> None:
+    """Let a run have been made on another machine."""
+    info = json.loads((run / RUN).read_text())
+    (run / RUN).write_text(json.dumps(info | {"machine": {"cpu": "another"}}))
+
+
+def test_promote_says_what_it_replaces(typed: Typed) -> None:
+    assert typed.promote(typed.night(1)) == 0
+    assert "a new baseline" in typed.out
+    assert f"{CELL.format('int8')}: new" in typed.out
+    assert typed.promote(typed.night(2)) == 0
+    assert f"replaces that of 20260101 ({CELLS} cells)" in typed.out
+    assert typed.baseline.info["run"] == "20260102"
+
+
+def test_promote_refuses_failed_cells_unless_told(typed: Typed) -> None:
+    crash(run := typed.night(1))
+    assert typed.promote(run) == 2
+    assert "leanboard: 20260101 has 1 failed cells" in typed.error
+    assert "the process crashed" in typed.error
+    assert not typed.baselines.exists()
+    assert typed.promote(run, "--allow-failed") == 0
+    assert CELL.format("int8") not in typed.baseline.cells
+    assert len(typed.baseline.cells) == CELLS - 1
+
+
+def test_promote_refuses_a_red_night_unless_told(typed: Typed) -> None:
+    typed.promote(typed.night(1))
+    assert typed.promote(typed.night(2, slower=0.3)) == 2
+    assert "leanboard: 20260102 is red against 20260101" in typed.error
+    assert typed.baseline.info["run"] == "20260101"
+    assert typed.promote(typed.output / "20260102", "--allow-failed") == 0
+    assert typed.baseline.info["run"] == "20260102"
+
+
+def test_promote_forgets_what_a_run_lacks_only_with_prune(typed: Typed) -> None:
+    typed.promote(typed.night(1))
+    assert typed.promote(typed.night(2, size=CELLS - 1)) == 0
+    assert len(typed.baseline.cells) == CELLS
+    assert typed.promote(typed.night(3, size=CELLS - 1), "--prune") == 0
+    assert f"{CELL.format('bf16')}: gone" in typed.out
+    assert len(typed.baseline.cells) == CELLS - 1
+
+
+@pytest.mark.parametrize("promoted", [True, False], ids=["a baseline", "a run"])
+@pytest.mark.parametrize(
+    ("size", "slower", "options", "status", "says"),
+    [
+        (CELLS, 0.0, [], 0, "20260102 against 20260101: green"),
+        (CELLS, 0.3, [], 1, "20260102 against 20260101: red"),
+        (CELLS, 0.3, ["--fail-on", "missing,void"], 0, "regressed: movies/"),
+        (CELLS - 1, 0.0, [], 1, "missing: movies/"),
+        (CELLS - 1, 0.0, ["--partial"], 0, "green"),
+        (CELLS - 1, 0.0, ["--fail-on", "regressed"], 0, "missing: movies/"),
+        (CELLS + 1, 0.0, [], 0, "new: movies/"),
+        (CELLS + 1, 0.0, ["--fail-on", "regressed, new"], 1, "red"),
+    ],
+)
+def test_compare_exits_with_0_or_1(
+    typed: Typed,
+    promoted: bool,
+    size: int,
+    slower: float,
+    options: list[str],
+    status: int,
+    says: str,
+) -> None:
+    before, after = typed.night(1), typed.night(2, size, slower)
+    if promoted:
+        typed.promote(before)
+    given = typed.baselines if promoted else before.name
+    assert typed("compare", given, after.name, *options) == status
+    assert says in typed.out
+    assert not typed.error
+
+
+@pytest.mark.parametrize("promoted", [True, False], ids=["a baseline", "a run"])
+def test_compare_exits_with_2_where_nothing_can_be_compared(typed: Typed, promoted: bool) -> None:
+    before, after = typed.night(1), typed.night(2)
+    typed.promote(before)
+    move(after)
+    assert typed("compare", typed.baselines if promoted else before.name, after.name) == 2
+    assert "not comparable" in typed.out
+    assert "the baseline is of another machine: cpu-a-processor-" in typed.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["20260101", "20260109"], "no run '20260109'; runs in "),
+        (["nothing", "20260101"], "no run 'nothing'; runs in "),
+        (["20260101", "20260101", "--fail-on", "regresed"], "regressed"),
+    ],
+)
+def test_compare_exits_with_2_where_something_is_not_there(
+    typed: Typed, arguments: list[str], says: str
+) -> None:
+    typed.night(1)
+    assert typed("compare", *arguments) == 2
+    assert typed.error.startswith("leanboard: ")
+    assert says in typed.error
+    assert not typed.out
+
+
+def test_compare_speaks_to_people_to_pull_requests_and_to_programs(typed: Typed) -> None:
+    before, after = typed.night(1), typed.night(2, slower=0.3)
+    said = {}
+    for form in ("terminal", "markdown", "json"):
+        assert typed("compare", before, after, "--format", form) == 1
+        said[form] = typed.out
+    assert said["terminal"].startswith("20260102 against 20260101: red\n")
+    assert said["markdown"].startswith("## 20260102 against 20260101: red\n")
+    assert "| regressed | `movies/" in said["markdown"]
+    found = json.loads(said["json"])
+    assert (found["run"], found["baseline"], found["status"]) == ("20260102", "20260101", "red")
+    assert found["counts"]["regressed"] == len(
+        [verdict for verdict in found["verdicts"] if verdict["verdict"] == "regressed"]
+    )
+
+
+@pytest.mark.parametrize("command", ["compare", "promote", "history"])
+def test_a_damaged_baseline_is_named_and_stays(typed: Typed, command: str) -> None:
+    typed.promote(typed.night(1))
+    path = next(typed.baselines.glob(f"cpu-*/{FILE}"))
+    path.write_text(cut := path.read_text()[:1000])
+    arguments = {
+        "compare": [typed.baselines, typed.night(2).name],
+        "promote": ["20260102", "--to", typed.baselines],
+        "history": ["--against", typed.baselines],
+    }
+    assert typed(command, *arguments[command]) == 2
+    assert typed.error.startswith(f"leanboard: {path} is cut or damaged")
+    assert path.read_text() == cut
+
+
+def test_history_lists_the_nights(typed: Typed) -> None:
+    assert typed("history", "--against", typed.baselines) == 0
+    assert typed.out == f"no baselines in {typed.baselines}: leanboard promote RUN\n"
+    for day in (1, 2):
+        typed.promote(typed.night(day))
+    typed.night(3)
+    assert typed("history", "--against", typed.baselines) == 0
+    lines = typed.out.splitlines()
+    assert f"  promoted 20260101: {CELLS} cells timed" in lines
+    assert f"  promoted 20260102: {CELLS} cells timed (its figures are the baseline)" in lines
+    assert f"  ran 20260103: {CELLS} cells timed" in lines
+
+
+def test_export_dashboard_writes_into_the_run(typed: Typed) -> None:
+    run = typed.night(1)
+    assert typed("export-dashboard", run.name) == 0
+    assert typed.out.split() == [str(run / name) for name in FILES]
+    for name in FILES:
+        assert json.loads((run / name).read_text())
+    assert typed("export-dashboard", "latest") == 2
+    assert typed.error.startswith("leanboard: no run 'latest'; runs in ")
