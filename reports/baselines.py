@@ -185,12 +185,14 @@ def promote(
     said = []
     for device in sorted({device_of(name) for name in run.cells}):
         path = folder / fingerprint(run.info["machine"], device) / FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
         ours = {
             name: facts
             for name, facts in run.cells.items()
             if device_of(name) == device and facts.status == OK
         }
+        if not ours and not path.exists():
+            continue  # a device of which nothing was measured
+        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{FILE}.lock")):
             old = read(path)
             gone = set(old.cells) - set(run.cells) if prune else set()

@@ -211,8 +211,11 @@ def read_run(folder: Path) -> Run:
         raise RecordError(f"{folder} is no run: it has no {RUN}") from None
     except ValueError as error:
         raise RecordError(f"{folder / RUN} is damaged: {error}") from None
-    if not isinstance(info, dict) or not isinstance(info.get("planned"), dict):
-        raise RecordError(f"{folder / RUN} is damaged: it names no planned cells")
+    if not isinstance(info, dict):
+        raise RecordError(f"{folder / RUN} is damaged: it is no object")
+    for name, kind in {"run": str, "planned": dict, "machine": dict}.items():
+        if not isinstance(info.get(name), kind):
+            raise RecordError(f"{folder / RUN} is damaged: it has no '{name}'")
     if info.get("schema", 0) > SCHEMA:
         raise RecordError(f"{folder / RUN} has a newer schema than {SCHEMA}: upgrade Leanboard")
     return Run(folder, info, read(folder))
