@@ -133,13 +133,15 @@ def _did_you_mean(name: str, known: Iterable[str], value: str = "") -> str:
 def _check_formats(recipe: Recipe, text: str) -> None:
     first = recipe.steps[0]
     format = NOTHING if NOTHING in first.accepts else PRETRAINED
+    maker: Step | None = None
     for step in recipe.steps:
         if format not in step.accepts:
             raise RecipeError(
                 f"recipe '{text}': '{step}' needs {' or '.join(step.accepts)}, "
-                f"but gets {format} there{_producers(step)}"
+                f"but gets {format} there{_advice(step, format, maker)}"
             )
-        format = step.format_after(format)
+        if step.format_after(format) != format:
+            format, maker = step.format_after(format), step
     if format not in RUNTIMES:
         raise RecipeError(
             f"recipe '{text}' ends in format '{format}', which no runtime executes; "
@@ -147,9 +149,16 @@ def _check_formats(recipe: Recipe, text: str) -> None:
         )
 
 
-def _producers(step: Step) -> str:
-    makers = sorted(name for name, other in STEPS.items() if other.produces in step.accepts)
-    return f"; put {' or '.join(makers)} before it" if makers else ""
+def _advice(step: Step, format: str, maker: Step | None) -> str:
+    """Say what could stand between, or that `step` comes too late: behind the `maker` of a format."""
+    between = sorted(
+        name
+        for name, other in STEPS.items()
+        if other.produces in step.accepts and format in other.accepts
+    )
+    if between:
+        return f"; put {' or '.join(between)} before it"
+    return f"; put it before '{maker}'" if maker else ""
 
 
 def model_of(recipe: Recipe, model: str) -> str:

@@ -45,7 +45,10 @@ def test_default_values_are_written_out() -> None:
         ),
         ("finetune+int8+finetune", "'finetune' needs pretrained or pytorch, but gets pytorch-int8"),
         ("onnx+distill:3", "'onnx' needs pytorch, but gets pretrained there"),
-        ("finetune+onnx+distill:3", "'distill:3' needs pytorch, but gets onnx there"),
+        (
+            "finetune+onnx+distill:3",
+            "'distill:3' needs pytorch, but gets onnx there; put it before 'onnx'",
+        ),
         ("finetune+distill:99", "'distill:99' is out of range: 1 to 48"),
         ("finetune+distill:x", "'distill:x' needs a whole number from 1 to 48, got 'x'"),
         ("finetune+distill:1.5", "needs a whole number"),
