@@ -59,13 +59,20 @@ def recipes() -> str:
 def chains() -> str:
     """Which step can follow which, as Markdown: made from what the steps declare."""
     known = [step() for step in STEPS.values()]
-    formats = dict.fromkeys(format for step in known for format in (*step.accepts, step.produces))
+    formats = dict.fromkeys(
+        format
+        for step in known
+        for before in step.accepts
+        for format in (before, step.format_after(before))
+    )
     lines = ["| step | family | starts from | makes |", "|---|---|---|---|"]
     for step in known:
-        starts, makes = ", ".join(step.accepts), step.produces or "the same"
+        starts = ", ".join(step.accepts)
+        made = dict.fromkeys(step.format_after(before) for before in step.accepts)
+        makes = "the same" if step.produces is None else ", ".join(made)
         lines.append(f"| `{step}` | {step.family} | {starts} | {makes} |")
     lines += ["", "| from the format | go on with | run by |", "|---|---|---|"]
-    for format in filter(None, formats):
+    for format in formats:
         after = ", ".join(f"`{step}`" for step in known if format in step.accepts)
         runtime = RUNTIMES[format].name if format in RUNTIMES else "nothing: go on"
         lines.append(f"| {format} | {after or 'nothing: it is the end'} | {runtime} |")

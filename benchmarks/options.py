@@ -101,11 +101,16 @@ def _check_same(folder: Path, now: dict[str, object]) -> None:
         before = read_run(folder).info
     except RecordError as error:
         raise SelectionError(f"--resume: {error}") from error
+    hardware = ("cpu", "instructions", "logical_cores", "gpu")
+    facts, machine_before = machine.describe(), before["machine"]
+    before |= {"machine": {name: machine_before.get(name) for name in hardware}}
+    now |= {"machine": {name: facts.get(name) for name in hardware}}
     for name, value in (now | {"versions": machine.versions()}).items():
         if (then := before.get(name)) != value:
             if isinstance(then, dict) and isinstance(value, dict):
                 then, value = (
-                    dict(sorted(d.items() - o.items())) for d, o in ((then, value), (value, then))
+                    {key: d[key] for key in sorted(d) if d[key] != o.get(key)}
+                    for d, o in ((then, value), (value, then))
                 )
             raise SelectionError(
                 f"--resume: {folder.name} was made with {name} {then}, this would be {value}"

@@ -343,6 +343,10 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     try:
         with run.told() if run else nullcontext():  # pytest-benchmark writes its JSON
             yield
+        if run and run.unwritten:
+            session.exitstatus = max(session.exitstatus, pytest.ExitCode.TESTS_FAILED)
+            if not run.was_shown:
+                _show_board(session.config.pluginmanager.get_plugin("terminalreporter"), run)
     finally:
         if run:
             run.close()
@@ -350,11 +354,16 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if run := config.stash.get(SESSION, None):
-        terminalreporter.section("leaderboard")
-        with run.told():
-            for line in run.summary().splitlines():
-                terminalreporter.write_line(line)
-            if verdicts := run.verdicts():
-                terminalreporter.section("verdicts")
-                for line in verdicts.splitlines():
-                    terminalreporter.write_line(line)
+        _show_board(terminalreporter, run)
+
+
+def _show_board(terminal: Any, run: Session) -> None:
+    run.was_shown = True
+    terminal.section("leaderboard")
+    with run.told():
+        for line in run.summary().splitlines():
+            terminal.write_line(line)
+        if verdicts := run.verdicts():
+            terminal.section("verdicts")
+            for line in verdicts.splitlines():
+                terminal.write_line(line)

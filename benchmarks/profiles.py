@@ -59,6 +59,7 @@ METHODS = (
     "finetune+prune-wanda:0.5",
     "prune-movement:0.7",
     "finetune+svd:128",
+    "finetune+svd-plain:128",
     "finetune+svd-embeddings:128",
     "finetune+trim-vocab+onnx-int8",
     "finetune+trim-vocab+distill-long:3+onnx-int8",
@@ -73,7 +74,7 @@ METHODS = (
     "finetune+int4-weights",
     "finetune+qat-int8",
 )
-"""What the full profile has beside the first set: every other method, and chains of them."""
+"""What the full profile has beside the first set: the other methods of the CPU, and chains."""
 
 
 CHAINS = (

@@ -15,6 +15,7 @@ class Progress:
         self.stream = stream or os.fdopen(os.dup(2), "w")
         self.cells = cells
         self.done = 0
+        self.telling = 0
         self.started = time.monotonic()
         self._live = self.stream.isatty()
         self._last = 0.0
@@ -29,24 +30,31 @@ class Progress:
         self.stream.write(f"\r\x1b[K{self.counter()} {what}{share}"[:110])
         self.stream.flush()
 
-    def finished(self, line: str) -> str:
-        """Count a finished cell, and return its line with the time that is left."""
+    def finished(self, line: str, tells: bool = True) -> str:
+        """Count a finished cell, and return its line with the time that is left.
+
+        Args:
+            tells: how long it took says how long others take; not of a control, nor of a kept one.
+        """
         self.done += 1
+        self.telling += tells
         if self._live:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
-        return f"{self.counter()} {line}  {self.left()}"
+        return f"{self.counter()} {line}  {self.left()}".rstrip()
 
     def counter(self) -> str:
         width = len(str(self.cells))
         return f"[{self.done:>{width}}/{self.cells}]"
 
     def left(self) -> str:
-        """Estimate from the mean time of the finished cells."""
+        """Estimate from the mean time of the finished cells that tell."""
         spent = time.monotonic() - self.started
-        remaining = spent / max(self.done, 1) * (self.cells - self.done)
         if self.done == self.cells:
             return f"({spent:.0f} s in all)"
+        if not self.telling:
+            return ""
+        remaining = spent / self.telling * (self.cells - self.done)
         return (
             f"(~{remaining / 60:.0f} min left)" if remaining > 90 else f"(~{remaining:.0f} s left)"
         )

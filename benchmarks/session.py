@@ -38,7 +38,7 @@ from benchmarks.workers import (
 )
 from compressors import building
 from compressors.step import Unsupported
-from models import MODELS
+from models import MODELS, NO_MODEL
 from models.artifact import Artifact, ArtifactError, open_artifact
 from models.predictors import RUNTIMES
 from models.store import Store
@@ -59,7 +59,7 @@ from reports.records import (
     replacing,
     write_atomically,
 )
-from reports.tables import write_reports
+from reports.tables import reports_of
 from reports.verdicts import Comparison
 from tasks import TASKS
 from tasks.assets import Asset, AssetError, cache_folder, fetch, is_there
@@ -88,6 +88,10 @@ class Session:
     """By cells whose recipe is what was being built when a build failed: a prefix of many."""
     shown: set[Cell] = field(default_factory=set)
     comparison: Comparison | None = None
+    was_shown: bool = False
+    """The leaderboard was printed."""
+    unwritten: bool = False
+    """Something could not be written: the run has failed, whatever it measured."""
     unjudged: str = ""
     """Why there is no comparison: judging, which measures again, is not tried for every cell."""
 
@@ -108,6 +112,7 @@ class Session:
             kept = newest(run.records)
             self.records = {key: record for key, record in kept.items() if record.status == OK}
             self.before = run.info
+        self.kept = {cell for cell in self.planned if self._is_complete(cell)}
         self.progress = Progress(len(self.planned))
         self.show(f"leanboard: {len(self.planned)} cells, records in {self.folder}")
         self.extensions = self._extensions()
@@ -136,6 +141,8 @@ class Session:
                 artifact = self.artifact(cell)
                 self.progress.doing(f"{measure} of {cell.id}")
                 MEASURES[measure].take(self, cell, artifact)
+            except pytest.exit.Exception:
+                raise
             except NotMeasured as error:
                 self._give_up(cell, measure, error.status, error.reason)
             except WorkerTimeout as error:
@@ -273,6 +280,7 @@ class Session:
         try:
             append(self.folder, record)
         except OSError as error:  # whatever would be measured now, nobody would know of
+            self.unwritten = True
             pytest.exit(f"{_cannot_write(error)}, then go on with --resume", returncode=1)
         self.records[cell.id, measure] = record
 
@@ -422,14 +430,18 @@ class Session:
         with replacing(self.options.output / "latest") as pointer:
             pointer.symlink_to(self.folder.name)
 
+    def _is_complete(self, cell: Cell) -> bool:
+        return all((cell.id, measure) in self.records for measure in self.planned.get(cell, []))
+
     def _show_if_complete(self, cell: Cell) -> None:
-        found = [self.records.get((cell.id, m)) for m in self.planned.get(cell, [])]
-        if cell in self.shown or not all(found):
+        if cell in self.shown or not self._is_complete(cell):
             return
+        found = [self.records[cell.id, measure] for measure in self.planned.get(cell, [])]
         self.shown.add(cell)
-        bad = next((r for r in found if r and r.status != OK), None)
+        bad = next((record for record in found if record.status != OK), None)
         line = f"{bad.status}: {bad.reason}" if bad else _figures(self.known_of(cell))
-        self.show(self.progress.finished(f"{cell.id:<58} {line}"))
+        tells = cell.model != NO_MODEL and cell not in self.kept
+        self.show(self.progress.finished(f"{cell.id:<58} {line}", tells))
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -439,6 +451,7 @@ class Session:
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
+            self.unwritten = True
             self.show(f"leanboard: {_cannot_write(error)}")
 
     def close(self) -> None:
@@ -446,17 +459,25 @@ class Session:
         self.references.close()
         if self.yardstick:
             self.yardstick.close()
+        self._account_for()
+        self.open.release()
+
+    def _account_for(self) -> None:
+        """Write where the run's time went, and what others took of the processors."""
         before, now = Counter(self.before.get("account", {})), Counter(self.account.to_json())
         self.info["account"] = {kind: round(s, 2) for kind, s in (before + now).items()}
         shares = (self.before.get("other_work"), self.other_work.share)
         self.info["other_work"] = max((s for s in shares if s is not None), default=None)
         with self.told():
             self._write_info()
-        self.open.release()
 
     def summary(self) -> str:
-        """Write the reports and return what the terminal shows."""
-        board = write_reports(self.folder, self.options.against)
+        """Write the reports and return what the terminal shows, also where they cannot be written."""
+        self._account_for()
+        board, reports = reports_of(self.folder, self.options.against)
+        with self.told():
+            for name, text in reports.items():
+                write_atomically(self.folder / name, text)
         return f"{board}\n\nwall time {self.account}\nreports in {self.folder}"
 
     def verdicts(self) -> str | None:

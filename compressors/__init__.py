@@ -42,6 +42,7 @@ from compressors.step import Step
 from compressors.student import Student
 from compressors.svd import Svd
 from compressors.svd_embeddings import SvdEmbeddings
+from compressors.svd_plain import SvdPlain
 from compressors.tfidf_logistic import TfidfLogistic
 from compressors.trim_vocab import TrimVocab
 
@@ -63,6 +64,7 @@ STEPS: dict[str, type[Step]] = {
         PruneWidth,
         DropLayers,
         Svd,
+        SvdPlain,
         SvdEmbeddings,
         PruneMagnitude,
         PruneWanda,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from compressors.distill_logits import logits_only
-from compressors.step import PYTORCH, Plan, Step, headline_name
+from compressors.step import PYTORCH, Plan, Step, Unsupported, headline_name
 from compressors.teaching import teach, write_student
 from models import MODELS
 from models.artifact import Artifact
@@ -39,7 +39,11 @@ class DistillInto(Step):
     temperature: float = 2.0
 
     def plan(self, before: Plan, device: str) -> Plan:
-        return replace(super().plan(before, device), shape=MODELS[self.model].shape)
+        student = MODELS[self.model]
+        if student.head is not None:
+            raise Unsupported(f"{self}: {student.name} has a head of its own; an encoder can learn")
+        plan = super().plan(before, device)
+        return replace(plan, shape=student.shape, architecture=student.architecture, sparse=False)
 
     def pins(self) -> list[str]:
         return [MODELS[self.model].revision]

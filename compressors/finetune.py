@@ -45,13 +45,10 @@ class Finetune(Step):
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         from models.networks import load_classifier, save_network
-        from models.sparse import keep_zeros
 
         assert source
         network = load_classifier(source.folder, workbench.outputs, workbench.seed)
         freeze_below(network, self.layers)
-        if source.manifest.get("sparse"):
-            keep_zeros(network)
         workbench.train(
             network,
             source,

@@ -29,9 +29,11 @@ class Lora(Step):
     Merged, the network is as large and as fast as a fine-tuned one. What is small is another task:
     adapter and head, which whoever serves many tasks from one base adds for each. They lie beside
     the merged weights as peft reads them; `bytes_per_extra_task` is the size of their tensors' file.
+    A base that was changed for this task serves no other: then there is no adapter beside.
     """
 
     name: ClassVar[str] = "lora"
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "transfer"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED,)
     produces: ClassVar[str | None] = PYTORCH
@@ -47,6 +49,8 @@ class Lora(Step):
     def plan(self, before: Plan, device: str) -> Plan:
         if before.shape and self.rank >= before.shape.hidden:
             raise Unsupported(f"{self}: a matrix of width {before.shape.hidden} has no lower rank")
+        if before.sparse:
+            raise Unsupported(f"{self}: the merged adapter would fill the pruned weights")
         return super().plan(before, device)
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
@@ -76,12 +80,15 @@ class Lora(Step):
             epochs=self.epochs,
             learning_rate=self.learning_rate,
         )
-        save_adapter(adapted, source.manifest["model"], workbench.folder)
+        shared = not source.manifest["recipe"]
+        if shared:
+            save_adapter(adapted, source.manifest["model"], workbench.folder)
         merged = adapted.merge_and_unload()
         name_labels(merged, workbench)
         save_network(merged, workbench.folder)
         workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=PYTORCH, not_needed=(ADAPTER, ADAPTER_CONFIG))
+        beside = (ADAPTER, ADAPTER_CONFIG) if shared else ()
+        return workbench.seal(source, format=PYTORCH, not_needed=beside)
 
 
 def save_adapter(adapted: Any, base: str, folder: Path) -> None:

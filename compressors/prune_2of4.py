@@ -29,6 +29,7 @@ class Prune2of4(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    makes_zeros: ClassVar[bool] = True
     architectures: ClassVar[Collection[str] | None] = LAYERS
     devices: ClassVar[tuple[str, ...]] = ("cuda",)
 

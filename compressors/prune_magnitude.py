@@ -28,6 +28,7 @@ class PruneMagnitude(Step):
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    makes_zeros: ClassVar[bool] = True
     architectures: ClassVar[Collection[str] | None] = LAYERS
 
     sparsity: float = headline(0.5, low=0.05, high=0.99)

@@ -37,6 +37,8 @@ class Plan:
     """The `model_type` of a user's own model; None for a built-in one, which every step knows."""
     has_head: bool = False
     """The model brings a head that is fine-tuned already."""
+    sparse: bool = False
+    """A step made weights zero, and the steps after it keep them so."""
 
 
 def headline(default: Any, low: float, high: float) -> Any:
@@ -73,6 +75,7 @@ class Step:
     """Those whose layers it finds; None: it needs to find none."""
     starts_with: ClassVar[type[Step] | None] = None
     """A conversion that comes first unless its artifact is there: recipes share it so."""
+    makes_zeros: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
     def plan(self, before: Plan, device: str) -> Plan:
@@ -91,7 +94,12 @@ class Step:
         if self.architectures is not None:
             self.refuse_unknown(before, self.architectures)
         teacher = before.teacher or (before.shape if self.teaches else None)
-        return replace(before, format=self.format_after(before.format), teacher=teacher)
+        return replace(
+            before,
+            format=self.format_after(before.format),
+            teacher=teacher,
+            sparse=before.sparse or self.makes_zeros,
+        )
 
     def refuse_unknown(self, before: Plan, known: Collection[str]) -> None:
         """Refuse an architecture whose layers nobody has named.

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 class Svd(Step):
     """Replace the linear maps of the layers by two of rank `rank`, where that makes them smaller.
 
-    The plain singular value decomposition keeps the weights; the activation-aware one keeps the
-    outputs on training text. Yuan et al. 2023 (arXiv 2312.05821) scale each input channel by its
-    magnitude; here the whole covariance of the inputs counts (Wang et al. 2024, arXiv 2403.07378),
-    which no other factors of that rank can better.
+    What is kept are the outputs on training text; `svd-plain` keeps the weights. Yuan et al. 2023
+    (arXiv 2312.05821) scale each input channel by its magnitude; here the whole covariance of the
+    inputs counts (Wang et al. 2024, arXiv 2403.07378), which no other factors of that rank can
+    better.
     """
 
     name: ClassVar[str] = "svd"
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "factorization"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
@@ -66,7 +67,7 @@ class Svd(Step):
             moments = second_moments(network, wide, sample)
             network.cpu()
         for done, (name, map) in enumerate(wide.items()):
-            into, out = factor(matrix(map), self.rank, moments.pop(name, None))
+            into, out = factor(matrix(map), self.rank, moments.pop(name) if moments else None)
             stack.set_submodule(name, two_maps(into, out, last_of(map).bias))
             workbench.progress(done / len(wide), "factoring")
         save_network(network, workbench.folder)
@@ -90,7 +91,7 @@ def largest_rank(rows: int, columns: int) -> int:
 def second_moments(
     network: Any, maps: dict[str, Any], batches: Iterable[dict[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
-    """Return the mean of x x^T over the inputs x of each map, [in, in]; padding does not count."""
+    """Return the mean of x x^T over the inputs x of each map, float64 [in, in], without padding."""
     import torch
 
     sums: dict[str, torch.Tensor] = {}
@@ -99,7 +100,7 @@ def second_moments(
 
     def watch(name: str) -> Any:
         def add(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
-            rows = arguments[0][real].float()  # [tokens, in]
+            rows = arguments[0][real].cpu().double()  # [tokens, in]
             sums[name] = sums.get(name, 0) + rows.T @ rows
 
         return add
@@ -112,7 +113,7 @@ def second_moments(
             network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     for hook in hooks:
         hook.remove()
-    return {name: sum_.cpu().clone() / tokens for name, sum_ in sums.items()}
+    return {name: total / tokens for name, total in sums.items()}
 
 
 def factor(

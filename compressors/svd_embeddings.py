@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, Unsupported, headline
+from models.networks import LAYERS
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +28,7 @@ class SvdEmbeddings(Step):
     family: ClassVar[str] = "factorization"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = None
+    architectures: ClassVar[Collection[str] | None] = LAYERS
 
     rank: int = headline(128, low=1, high=4096)
 
@@ -48,6 +51,9 @@ class SvdEmbeddings(Step):
         network = load_classifier(source.folder, workbench.outputs, workbench.seed)
         embeddings = network.base_model.embeddings
         words = embeddings.word_embeddings
+        width = first_of(words).embedding_dim
+        if self.rank >= width:
+            raise ValueError(f"{self}: the table of word embeddings is {width} wide already")
         narrow, wide = factor_table(whole_table(words), self.rank)
         (rows, rank), hidden = narrow.shape, len(wide)
         table = nn.Embedding(rows, rank, first_of(words).padding_idx, _weight=narrow)

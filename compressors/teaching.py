@@ -45,17 +45,13 @@ def teach(
     *,
     first_token: bool = False,
 ) -> None:
-    """Train a student in place on train and unlabelled texts; pruned weights stay zero.
+    """Train a student in place on train and unlabelled texts.
 
     Args:
         student: a classifier that reads the tokens of `source`'s tokenizer.
         loss: gets batches with `index`, the texts' places in `workbench.texts(*TEXTS)`.
         first_token: the loss reads no other token of the last layer.
     """
-    from models.sparse import keep_zeros
-
-    if source.manifest.get("sparse"):
-        keep_zeros(student)
     workbench.train(
         student,
         source,

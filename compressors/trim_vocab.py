@@ -94,7 +94,8 @@ def slice_table(source: Artifact, workbench: Workbench, rows: list[int]) -> None
     from models.vocabulary import VocabularyError
 
     weights = load_file(source.folder / "model.safetensors")
-    tables = [name for name in weights if name.endswith("word_embeddings.weight")]
+    ends = ("word_embeddings.weight", "word_embeddings.0.weight")  # whole, or factored
+    tables = [name for name in weights if name.endswith(ends)]
     if len(tables) != 1:
         raise VocabularyError(f"needs one table of word embeddings, found {tables or 'none'}")
     weights[tables[0]] = weights[tables[0]][rows].contiguous()

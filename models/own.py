@@ -187,12 +187,13 @@ def _most_tokens(config: dict[str, Any]) -> int | None:
 
 
 def write(source: Path, folder: Path) -> None:
-    """Write config, weights and tokenizer in the form that every step reads."""
+    """Write config, weights and tokenizer in the form that every step reads: float32."""
     if (source / WEIGHTS).exists():
         shutil.copyfile(source / WEIGHTS, folder / WEIGHTS)
         shutil.copyfile(source / "config.json", folder / "config.json")
     else:
         _join_parts(source, folder)
+    in_float32(folder)
     if (source / "tokenizer.json").exists():
         tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
         tokenizer["padding"] = tokenizer["truncation"] = None
@@ -205,6 +206,23 @@ def write(source: Path, folder: Path) -> None:
         backend.no_padding()
         backend.no_truncation()
         backend.save(str(folder / "tokenizer.json"))
+
+
+def in_float32(folder: Path) -> None:
+    """Make half-precision weights float32, in place: the reference is, and so is what is trained."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / WEIGHTS)
+    halves = [n for n, t in weights.items() if t.is_floating_point() and t.dtype != torch.float32]
+    if not halves:
+        return
+    weights |= {name: weights[name].float() for name in halves}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config.pop("torch_dtype", None)
+    text = json.dumps(config | {"dtype": "float32"}, indent=2, ensure_ascii=False)
+    (folder / "config.json").write_text(text, encoding="utf-8")
 
 
 def _join_parts(source: Path, folder: Path) -> None:

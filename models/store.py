@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from filelock import FileLock
 
 from models.artifact import Artifact, ArtifactError, open_artifact, read_manifest
@@ -31,7 +32,7 @@ def is_whole(arrays: Path) -> bool:
 def kept_arrays(kind: str, identity: list[Any], make: Callable[[Path], None]) -> Path:
     """Return an npz that the cache keeps under what it was made from; make it if it is not whole.
 
-    One process makes it at a time: what has the unfinished one's name already is a killed one's.
+    What a killed process left of it goes.
 
     Args:
         kind: its folder in the cache.
@@ -42,7 +43,10 @@ def kept_arrays(kind: str, identity: list[Any], make: Callable[[Path], None]) ->
     kept = cache_folder() / kind / f"{key}.npz"
     if not is_whole(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_name(f".{kept.name}")
+        for left in kept.parent.glob(f".*.{kept.name}"):
+            if not psutil.pid_exists(int(left.name.split(".")[1])):
+                left.unlink(missing_ok=True)
+        unfinished = kept.with_name(f".{os.getpid()}.{kept.name}")
         make(unfinished)
         os.replace(unfinished, kept)
     return kept

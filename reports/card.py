@@ -112,7 +112,7 @@ def _figures(row: Row) -> list[tuple[str, str]]:
         ("times smaller", _shown(row["size_ratio"], "{:.1f}")),
         ("parameters", _shown(row["parameters"], "{:,}")),
         (
-            "memory of the whole process",
+            "memory of the whole process (`MALLOC_MMAP_THRESHOLD_=131072`)",
             _shown(row["memory_process_peak_bytes"], "{:.0f} MB", 1e-6),
         ),
         ("p50 of one text", _shown(row["latency_single_p50_ms"], "{:.2f} ms")),

@@ -309,8 +309,12 @@ def describe(row: Row) -> str:
     size = f"{row['size_bytes'] / 1e6:.1f} MB"
     parts.append(size + (f" ({row['size_ratio']:.1f}x smaller)" if row["size_ratio"] else ""))
     speed = f"p50 {row['latency_single_p50_ms']:.2f} ms" if row["latency_single_p50_ms"] else ""
-    parts.append(speed + (f" ({row['speedup']:.1f}x faster)" if row["speedup"] else ""))
+    parts.append(speed + (f" ({_how_fast(row['speedup'])})" if row["speedup"] else ""))
     return f"{_name(row)}: {', '.join(filter(None, parts))}"
+
+
+def _how_fast(speedup: float) -> str:
+    return f"{speedup:.1f}x faster" if speedup >= 1 else f"{1 / speedup:.1f}x slower"
 
 
 def _name(row: Row) -> str:

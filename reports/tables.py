@@ -220,7 +220,8 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
         "",
         f"{FRONT} on the Pareto front of quality, MB and p50 (all models of the task)   {BEST} best of its table",
         "[low high] 95 % interval   kept, smaller, faster: against the model's own reference (eager PyTorch, fp32); "
-        "faster: timed in turns with it, not its p50 / this p50   RAM: peak above imports",
+        "faster: timed in turns with it, its undisturbed calls / these, not p50 / p50   "
+        "RAM: peak above imports, freed blocks returned (MALLOC_MMAP_THRESHOLD_=131072)",
         *([f"shifted: the first {cap} texts of each other domain"] if cap and shifted else []),
         *([timed] if samples else []),
         f"{machine.get('cpu', 'unknown CPU')}, {machine.get('cores', '?')} cores, {instructions}; {libraries}",
@@ -305,7 +306,15 @@ def json_text(table: list[Row], info: dict[str, Any]) -> str:
 
 
 def write_reports(folder: Path, against: Path | None = None) -> str:
-    """Write `leaderboard.md`, `.tex`, `.csv`, `.json` and `.html` of a run, and return the terminal's text.
+    """Write what `reports_of` makes of a run, and return the terminal's text."""
+    board, reports = reports_of(folder, against)
+    for name, text in reports.items():
+        write_atomically(folder / name, text)
+    return board
+
+
+def reports_of(folder: Path, against: Path | None = None) -> tuple[str, dict[str, str]]:
+    """Return the terminal's text of a run, and its reports by file name: Markdown, LaTeX, CSV, JSON, HTML.
 
     Args:
         against: a folder of baselines; the page then shows each cell over the nights.
@@ -317,9 +326,10 @@ def write_reports(folder: Path, against: Path | None = None) -> str:
     run = read_run(folder)
     table = rows(run)
     over_nights = None if against is None else trends(run, against)
-    write_atomically(folder / "leaderboard.md", markdown(table, run.info))
-    write_atomically(folder / "leaderboard.tex", latex(table))
-    write_atomically(folder / "leaderboard.csv", csv_text(table))
-    write_atomically(folder / "leaderboard.json", json_text(table, run.info))
-    write_atomically(folder / "leaderboard.html", page(run, table, answers(table), over_nights))
-    return terminal(table, run.info)
+    return terminal(table, run.info), {
+        "leaderboard.md": markdown(table, run.info),
+        "leaderboard.tex": latex(table),
+        "leaderboard.csv": csv_text(table),
+        "leaderboard.json": json_text(table, run.info),
+        "leaderboard.html": page(run, table, answers(table), over_nights),
+    }

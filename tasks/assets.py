@@ -237,6 +237,8 @@ def _download(distribution: Distribution, target: Path) -> None:
         PYPI_SIMPLE_ENDPOINT,
         NoSuchProjectError,
         PyPISimple,
+        UnsupportedContentTypeError,
+        UnsupportedRepoVersionError,
         tqdm_progress_factory,
     )
 
@@ -260,7 +262,12 @@ def _download(distribution: Distribution, target: Path) -> None:
                 timeout=60,
                 progress=bar,
             )
-    except (requests.RequestException, NoSuchProjectError) as error:
+    except (
+        requests.RequestException,
+        NoSuchProjectError,
+        UnsupportedContentTypeError,
+        UnsupportedRepoVersionError,
+    ) as error:
         raise AssetError(
             f"{distribution.filename} cannot be fetched from the package index "
             f"({type(error).__name__}); check the network and pip's index settings, or copy "

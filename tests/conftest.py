@@ -159,6 +159,8 @@ def command(output: Path, *options: str) -> list[str]:
     chosen = ["--extension", str(TINY), "--task", "tiny", "--output", str(output)]
     if not any(option.startswith("--model") for option in options):
         chosen += ["--model", "tiny-bert"]
+    if not any(option.startswith("--device") for option in options):
+        chosen += ["--device", "cpu"]
     return [sys.executable, "-m", "pytest", "benchmarks/", *chosen, *options]
 
 

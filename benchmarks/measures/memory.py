@@ -1,8 +1,8 @@
 """Memory of a process of its own: while loading, when loaded, while predicting, and in all.
 
 The figures count from what is resident once the runtime is imported; `memory_process_peak_bytes`
-is the whole process, which is what a container needs. The same process then predicts the evaluated
-splits: one load serves both.
+is the whole process, which is what a container needs that returns freed memory too. The same
+process then predicts the evaluated splits: one load serves both.
 """
 
 from __future__ import annotations

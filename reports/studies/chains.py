@@ -64,12 +64,13 @@ class Chain:
 
 
 def chains(run: Run) -> list[Chain]:
-    """Return the recipes that have a reference, the fastest first."""
+    """Return the recipes that have a reference on the run's first device, the fastest first."""
     table = [row for row in rows(run) if row["status"] == OK]
     facts, validation = facts_of(run).cells, _validation(run)
     references = {_group(row): row for row in table if row["recipe"] in REFERENCES}
+    device = table[0]["device"] if table else ""
     by_recipe: dict[tuple[str, str, str], list[tuple[Row, Row]]] = defaultdict(list)
-    for row in table:
+    for row in (row for row in table if row["device"] == device):
         if (reference := references.get(_group(row))) and row["size_ratio"]:
             by_recipe[row["task"], row["model"], row["recipe"]].append((row, reference))
     found = [_chain(*name, pairs, facts, validation) for name, pairs in by_recipe.items()]

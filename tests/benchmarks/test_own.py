@@ -205,6 +205,23 @@ def test_a_folder_that_is_no_saved_model_is_refused_in_words(tuned: Path, tmp_pa
     assert "no tokenizer" in refused()
 
 
+def test_half_precision_is_read_as_float32(tuned: Path, tmp_path: Path) -> None:
+    """Or the reference that every ratio is against would not be what it is called."""
+    from safetensors import safe_open
+    from transformers import AutoModelForSequenceClassification
+
+    network = AutoModelForSequenceClassification.from_pretrained(tuned)
+    shutil.copytree(tuned, tmp_path / "half")
+    network.half().save_pretrained(tmp_path / "half")
+    written = tmp_path / "written"
+    written.mkdir()
+    own_model(str(tmp_path / "half")).write(written)
+    with safe_open(written / "model.safetensors", "np") as file:
+        kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    assert kinds == {"F32"}
+    assert json.loads((written / "config.json").read_text())["dtype"] == "float32"
+
+
 def test_a_model_of_the_hub_is_read_from_its_cache(
     tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,22 @@ def test_a_run_goes_on_as_it_began(whole: Outcome, options: list[str], message: 
     )
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert message in done.stdout + done.stderr
+
+
+def test_a_run_does_not_go_on_on_another_machine(whole: Outcome, tmp_path: Path) -> None:
+    shutil.copytree(whole.output, tmp_path / "output", symlinks=True)
+    path = tmp_path / "output" / "latest" / "run.json"
+    info = json.loads(path.read_text())
+    path.write_text(json.dumps(info | {"machine": info["machine"] | {"cpu": "Another CPU"}}))
+    done = subprocess.run(
+        command(tmp_path / "output", "--resume"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "was made with machine {'cpu': 'Another CPU'}" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 99}'])
@@ -358,11 +375,16 @@ def test_a_run_that_cannot_keep_its_records_stops_and_says_so(bench: Bench, tmp_
         "def append(folder, record):\n"
         "    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / 'records.jsonl'))\n"
         "session.append = append\n"
-        "session.write_reports = lambda folder, _: append(folder, None)\n"
+        "write = session.write_atomically\n"
+        "def write_some(path, text):\n"
+        "    append(path, None) if path.suffix == '.md' else write(path, text)\n"
+        "session.write_atomically = write_some\n"
     )
     outcome = bench("--extension", str(full), "--recipe", "majority")
     assert outcome.status == pytest.ExitCode.TESTS_FAILED
     assert re.search(r"records\.jsonl: No space left on device; .* --resume", outcome.text)
+    assert "cannot write" in outcome.text[outcome.text.index("= leaderboard =") :]
+    assert "wall time" in outcome.text
     assert "Traceback" not in outcome.text
     assert (outcome.folder / "run.json").exists()
 
@@ -382,6 +404,22 @@ def test_a_disk_that_is_full_when_pytest_benchmark_writes_ends_no_run(
     assert "pytest-benchmark.json: No space left on device" in outcome.text
     assert "Traceback" not in outcome.text
     assert json.loads((outcome.folder / "run.json").read_text())["account"]
+    assert outcome.status == pytest.ExitCode.TESTS_FAILED
+    assert "wall time" in outcome.text[outcome.text.index("= leaderboard =") :]
+    assert outcome.rows["majority"]["status"] == "ok"
+
+
+def test_a_run_that_other_work_disturbed_says_so_itself(bench: Bench, tmp_path: Path) -> None:
+    busy = tmp_path / "busy.py"
+    busy.write_text(
+        "from benchmarks.other_work import OtherWork\n"
+        "OtherWork.share = property(lambda self: 0.31)\n"
+    )
+    outcome = bench("--extension", str(busy), "--recipe", "majority")
+    said = "Other work took 31% of the processors while rows were timed"
+    assert said in outcome.text
+    assert said in (outcome.folder / "leaderboard.md").read_text()
+    assert json.loads((outcome.folder / "leaderboard.json").read_text())["run"]["account"]
 
 
 def test_a_run_that_cannot_begin_says_so(bench: Bench) -> None:

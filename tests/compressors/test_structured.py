@@ -187,6 +187,12 @@ def test_svd_that_knows_the_activations_keeps_more_of_the_outputs() -> None:
     torch.testing.assert_close(out @ into, weight, atol=1e-4, rtol=1e-4)
 
 
+def test_svd_keeps_the_logits_of_training_texts_better_than_the_plain_one() -> None:
+    whole = predict(made("finetune"))
+    errors = [np.abs(predict(made(f"finetune+{s}:6")) - whole).mean() for s in ("svd", "svd-plain")]
+    assert errors[0] < errors[1]
+
+
 def test_svd_embeddings_leave_a_narrow_table() -> None:
     artifact = made("finetune+svd-embeddings:12")
     found = shapes(artifact)

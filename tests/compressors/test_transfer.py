@@ -114,7 +114,8 @@ def test_bytes_per_extra_task_are_those_of_the_adapters_file() -> None:
     assert found == (artifact.folder / ADAPTER).stat().st_size
     assert found < size.measure(artifact)["size_bytes"] / 10
     assert found < size.measure(made("lora:8"))["bytes_per_extra_task"]
-    # What was quantized shares no base with other tasks.
+    # What was quantized shares no base with other tasks, nor does one that was trimmed for this.
+    assert size.measure(made("trim-vocab+lora:4"))["bytes_per_extra_task"] is None
     assert size.measure(made("lora:4+int8"))["bytes_per_extra_task"] is None
 
 

@@ -311,6 +311,7 @@ def test_bpe_keeps_what_a_merge_passes_through() -> None:
         "trim-vocab+finetune+int8",
         "finetune+trim-vocab+onnx-int8",
         "finetune+prune-magnitude:0.5+trim-vocab+finetune",
+        "finetune+svd-embeddings:12+trim-vocab+onnx-int8",
     ],
 )
 def test_it_chains(model: str, recipe: str) -> None:

@@ -165,6 +165,21 @@ def test_a_pretrained_encoder_is_pruned_first_and_transferred_later() -> None:
         assert (weight == 0).sum() == round(0.5 * weight.size)
 
 
+def test_zeros_stay_through_the_training_of_a_student_and_of_int8() -> None:
+    source = matrices(made("finetune+prune-magnitude:0.5"))
+    trained = made("finetune+prune-magnitude:0.5+qat-int8")
+    kept = {name: w for name, w in weights(trained).items() if ".layer." in name and w.ndim == 2}
+    assert len(kept) == len(source)
+    assert all((weight == 0).mean() >= 0.5 for weight in kept.values())
+    for weight in matrices(made("prune-magnitude:0.5+student:2", "minilm-roberta")).values():
+        assert (weight == 0).sum() == round(0.5 * weight.size)
+
+
+def test_an_adapter_would_fill_them() -> None:
+    with pytest.raises(Unsupported, match="the merged adapter would fill the pruned weights"):
+        parse_recipe("prune-magnitude:0.5+lora:4").plan(MODELS["tiny-bert"], "cpu")
+
+
 @pytest.mark.parametrize("pruned", PRUNED)
 def test_a_dense_file_gains_nothing_but_zips_better(pruned: str) -> None:
     before, after = size.measure(made("finetune")), size.measure(made(pruned))

@@ -13,6 +13,7 @@ import pytest
 
 from reports import baselines
 from reports.baselines import BaselineError, fingerprint, promote, read
+from reports.comparison import compare
 from reports.facts import Answers, CellFacts
 from reports.statistics import pearson
 from tests.conftest import ROOT
@@ -141,21 +142,19 @@ def test_a_damaged_file_is_named_and_never_used(tmp_path: Path, how: str, says: 
     assert path.read_text() == text
 
 
-def test_an_older_schema_is_migrated_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_schema_is_migrated_in_memory(tmp_path: Path) -> None:
+    """Schema 1 had pairs of median blocks: its nights are forgotten, all else is kept."""
     promote(run({name(0): facts()}), tmp_path)
-    before = file_in(tmp_path).read_text()
-
-    def to_two(data: dict[str, Any]) -> dict[str, Any]:
-        for cell in data["cells"].values():
-            cell["reason"] = "migrated"
-        return data
-
-    monkeypatch.setattr(baselines, "SCHEMA", 2)
-    monkeypatch.setitem(baselines.MIGRATIONS, 1, to_two)
-    assert read(file_in(tmp_path)).cells[name(0)].reason == "migrated"
-    assert file_in(tmp_path).read_text() == before
+    path = file_in(tmp_path)
+    data = json.loads(path.read_text()) | {"schema": 1}
+    del data["sha256"]
+    path.write_text(before := json.dumps(data | {"sha256": baselines._digest(data)}))
+    found = read(path)
+    assert (found.nights[name(0)], found.cells[name(0)].pairs) == ((), ())
+    assert found.cells[name(0)].answers == facts().answers
+    assert path.read_text() == before
+    judged = {v.metric: v.verdict for v in compare(found, run({name(0): facts()}, 1)).verdicts}
+    assert (judged["latency"], judged["quality"], judged["size"]) == ("new", "ok", "ok")
 
 
 def test_a_hundred_cells_are_under_a_megabyte_and_a_night_is_a_line(tmp_path: Path) -> None:
