@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 
 from benchmarks.profiles import PROFILES
+from benchmarks.recommended import RECOMMENDED
 from compressors import STEPS
 from compressors.recipe import parse_recipe
 from models import MODELS
@@ -79,11 +80,42 @@ def chains() -> str:
     return "\n".join(lines)
 
 
+def recommended() -> str:
+    """The chains worth shipping, with the measurement that chose each."""
+    from tabulate import tabulate
+
+    headers = ("recipe", "validation", "test", "at least", "smaller", "faster", "batch", "why")
+    parts = []
+    for found in RECOMMENDED:
+        lines = [
+            [
+                choice.recipe,
+                *(
+                    f"{kept:.1%}"
+                    for kept in (choice.validation_kept, choice.test_kept, choice.test_kept_low)
+                ),
+                *(
+                    f"{ratio:.1f}x"
+                    for ratio in (choice.size_ratio, choice.speedup, choice.speedup_batch)
+                ),
+                choice.why,
+            ]
+            for choice in found.choices
+        ]
+        parts.append(f"{found.task} · {found.model}, means of {found.seeds} seeds")
+        parts.append(tabulate(lines, headers, disable_numparse=True))
+        parts.append(f"{found.machine}; {found.versions}\n")
+    return "\n".join(
+        [*parts, "kept of the reference's quality: chosen on validation, reported on test"]
+    )
+
+
 LISTS: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "models": models,
     "steps": steps,
     "chains": chains,
     "recipes": recipes,
+    "recommended": recommended,
 }
 """What `leanboard list` can show."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from benchmarks.recommended import RECOMMENDED
+
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
 """The recipe that every ratio is against: eager PyTorch in fp32."""
@@ -82,13 +84,14 @@ CHAINS = (
     "finetune+trim-vocab+openvino-int8",
     "finetune+distill:4+onnx-int8",
     "finetune+distill:4+trim-vocab+openvino-int8",
+    "finetune+distill:4+trim-vocab+openvino-int4",
     "finetune+distill:4+trim-vocab+svd-embeddings:128+heal+openvino-int4",
     "finetune+distill:4+prune-ffn:0.5+trim-vocab+svd-embeddings:128+heal+openvino-int4",
+    "finetune+distill:4+prune-ffn:0.35+trim-vocab:12000+heal:2+openvino-int4",
     "finetune+distill:3+onnx-int8",
     "finetune+distill:3+trim-vocab+openvino-int4",
-    "finetune+distill:3+trim-vocab+svd-embeddings:128+heal+openvino-int4",
 )
-"""Candidates to ship, for `python -m reports.studies.chains` to choose among."""
+"""Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,17 @@ PROFILES: dict[str, Profile] = {
         recipes=(*CONTROLS, REFERENCE, *CHAINS),
         seeds=(0, 1, 2),
         rounds=1,
+        shifted_cap=300,
+        validation=True,
+    ),
+    "recommended": Profile(
+        tasks=tuple(dict.fromkeys(measured.task for measured in RECOMMENDED)),
+        models=tuple(dict.fromkeys(measured.model for measured in RECOMMENDED)),
+        recipes=(*CONTROLS, *POST_TRAINING),
+        recipes_of={
+            measured.model: (*CONTROLS, REFERENCE, *(c.recipe for c in measured.choices))
+            for measured in RECOMMENDED
+        },
         shifted_cap=300,
         validation=True,
     ),

@@ -1,0 +1,78 @@
+"""The chains worth shipping, for a task and a model, with the measurement that chose each.
+
+They are chosen on the validation split; test is only reported. docs/frontier.md has what they were
+chosen from, and how to choose again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Choice(NamedTuple):
+    """A chain and its figures against the reference, means over the seeds."""
+
+    recipe: str
+    why: str
+    validation_kept: float
+    """Share of the reference's quality on the validation split."""
+    test_kept: float
+    test_kept_low: float
+    """Lower 95 % bound, all seeds together."""
+    size_ratio: float
+    speedup: float
+    speedup_batch: float
+
+
+class Measured(NamedTuple):
+    """What was chosen for a task and a model, and how it was measured."""
+
+    task: str
+    model: str
+    seeds: int
+    machine: str
+    versions: str
+    choices: tuple[Choice, ...]
+
+
+RECOMMENDED = (
+    Measured(
+        task="movies",
+        model="minilm-bert",
+        seeds=3,
+        machine="Intel Xeon 2.50 GHz, 2 cores, AVX-512 VNNI",
+        versions="torch 2.13.0, onnxruntime 1.32.0, openvino 2026.4.1",
+        choices=(
+            Choice(
+                "finetune+onnx-int8",
+                "loses nothing, needs no extra and seconds to build",
+                *(1.0, 0.9967, 0.9931, 3.88, 5.29, 2.00),
+            ),
+            Choice(
+                "finetune+trim-vocab+openvino-int8",
+                "the fastest without training a student",
+                *(0.9976, 0.9973, 0.9930, 4.70, 6.62, 3.25),
+            ),
+            Choice(
+                "finetune+distill:4+trim-vocab+openvino-int8",
+                "the fastest within 1 %",
+                *(0.9914, 0.9928, 0.9848, 5.81, 10.12, 4.94),
+            ),
+            Choice(
+                "finetune+distill:4+trim-vocab+openvino-int4",
+                "the smallest within 1 %",
+                *(0.9926, 0.9940, 0.9860, 7.51, 9.92, 5.21),
+            ),
+            Choice(
+                "finetune+distill:3+onnx-int8",
+                "the fastest that needs no extra",
+                *(0.9821, 0.9839, 0.9745, 5.06, 10.95, 4.52),
+            ),
+            Choice(
+                "finetune+distill:3+trim-vocab+openvino-int4",
+                "the smallest and the fastest within 2 %",
+                *(0.9813, 0.9870, 0.9772, 8.87, 12.57, 7.30),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,35 @@
+"""What is recommended can be built, and is worth it by its own figures."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.matrix import parsed
+from benchmarks.profiles import PROFILES
+from benchmarks.recommended import RECOMMENDED, Measured
+from models import MODELS
+from tasks import TASKS
+
+
+@pytest.mark.parametrize("measured", RECOMMENDED, ids=lambda found: f"{found.task}/{found.model}")
+def test_every_chain_can_be_built_and_is_in_the_profile(measured: Measured) -> None:
+    assert measured.task in TASKS
+    profile = PROFILES["recommended"]
+    for choice in measured.choices:
+        parsed(choice.recipe).plan(MODELS[measured.model], "cpu")
+        assert choice.recipe in profile.recipes_of[measured.model]
+    assert measured.task in profile.tasks
+    assert measured.model in profile.models
+
+
+@pytest.mark.parametrize("measured", RECOMMENDED, ids=lambda found: f"{found.task}/{found.model}")
+def test_no_choice_is_beaten_by_another(measured: Measured) -> None:
+    assert measured.seeds >= 3
+    for one in measured.choices:
+        assert one.test_kept_low < one.test_kept
+        for other in measured.choices:
+            mine, theirs = (
+                (choice.validation_kept, choice.size_ratio, choice.speedup)
+                for choice in (one, other)
+            )
+            assert one == other or not all(b >= a for a, b in zip(mine, theirs, strict=True))
