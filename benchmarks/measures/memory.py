@@ -8,13 +8,17 @@ process then predicts the evaluated splits: one load serves both.
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib
 import importlib.util
+import json
 import shutil
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import models
 from benchmarks import machine
 from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.requests import Requests, evaluated
@@ -95,8 +99,16 @@ def _runtime(artifact: Artifact) -> list[Any]:
     code = importlib.util.find_spec(runtime.predictor.partition(":")[0])
     assert code
     assert code.origin
-    ours = [runtime.name, runtime.predictor, file_sha256(Path(code.origin))]
+    ours = [runtime.name, runtime.predictor, file_sha256(Path(code.origin)), code_sha256()]
     return [*ours, versions, machine.FACTS["instructions"]()]
+
+
+@cache
+def code_sha256(folder: Path = Path(models.__file__).parent) -> str:
+    """Return one digest of all code that loads, reads and computes."""
+    files = sorted(folder.rglob("*.py"))
+    digests = [(str(file.relative_to(folder)), file_sha256(file)) for file in files]
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 class Subject:

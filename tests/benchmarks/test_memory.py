@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import models
 from benchmarks.extensions import module_name
 from benchmarks.measures import memory
 from benchmarks.measures.requests import Requests
@@ -67,3 +69,14 @@ def test_a_spawned_worker_has_no_peak_of_its_parent(
     ballast = np.ones(800 * MIB, np.uint8)
     with Worker("small:Subject", {}, start="spawn", log=tmp_path / "log") as worker:
         assert worker.call("peak") < ballast.nbytes / 2
+
+
+def test_kept_predictions_are_of_the_code_that_is_there(tmp_path: Path) -> None:
+    """Of all of it: how texts are read and weights are loaded, not the predictor alone."""
+    shutil.copytree(Path(models.__file__).parent, tmp_path / "models")
+    before = memory.code_sha256(tmp_path / "models")
+    assert before == memory.code_sha256()
+    with (tmp_path / "models" / "tokenization.py").open("a") as file:
+        file.write("# another reader\n")
+    memory.code_sha256.cache_clear()
+    assert memory.code_sha256(tmp_path / "models") != before
