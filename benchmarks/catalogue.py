@@ -84,7 +84,17 @@ def recommended() -> str:
     """The chains worth shipping, with the measurement that chose each."""
     from tabulate import tabulate
 
-    headers = ("recipe", "validation", "test", "at least", "smaller", "faster", "batch", "why")
+    headers = (
+        "recipe",
+        "validation",
+        "test",
+        "at least",
+        "smaller",
+        "faster",
+        "batch",
+        "built in",
+        "why",
+    )
     parts = []
     for found in RECOMMENDED:
         lines = [
@@ -98,6 +108,7 @@ def recommended() -> str:
                     f"{ratio:.1f}x"
                     for ratio in (choice.size_ratio, choice.speedup, choice.speedup_batch)
                 ),
+                f"{choice.build_seconds:.0f} s",
                 choice.why,
             ]
             for choice in found.choices
