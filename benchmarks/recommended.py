@@ -68,7 +68,7 @@ RECOMMENDED = (
             Choice(
                 "finetune+distill:3+trim-vocab:12000+openvino-int4",
                 "ten times smaller and faster, within 2 %",
-                *(0.9852, 0.9825, 0.9715, 10.53, 12.55, 6.06, 415),
+                *(0.9852, 0.98253, 0.9715, 10.53, 12.55, 6.06, 415),
             ),
         ),
     ),
