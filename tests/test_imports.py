@@ -64,7 +64,7 @@ def test_listing_and_reporting_import_nothing_heavy(code: str) -> None:
     assert heavy_after(code) == "[]"
 
 
-def test_ten_thousand_cells_are_listed_in_five_seconds() -> None:
+def test_ten_thousand_cells_are_listed_in_seconds() -> None:
     seeds = ",".join(map(str, range(358)))
     code = (
         "import pytest, time; t = time.process_time(); "

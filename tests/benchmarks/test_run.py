@@ -99,6 +99,9 @@ def test_the_account_of_the_time_adds_up(whole: Outcome) -> None:
     account = json.loads((whole.folder / "run.json").read_text())["account"]
     wall = account.pop("wall")
     assert sum(account.values()) == pytest.approx(wall, abs=0.1)
+    for kind in ("building", "starting workers", "loading", "predicting", "timing"):
+        assert account[kind] > 0
+    assert account["other"] < 0.4 * wall  # of tiny cells, which leave the harness the most
 
 
 def test_memory_and_latency_are_plausible(whole: Outcome) -> None:

@@ -61,8 +61,9 @@ def subject(extension: str, start: str = "fork", name: str = "Subject", **option
 def test_answers(extension: str, start: str) -> None:
     with subject(extension, start) as worker:
         assert worker.call("add", a=1, b=2) == 3
-        assert worker.pid != os.getpid()
-    assert not psutil.pid_exists(worker._process.pid) if not worker.closed else True
+        pid = worker.pid
+        assert pid != os.getpid()
+    assert not psutil.pid_exists(pid)
 
 
 def test_an_exception_is_its_last_line_and_the_worker_lives_on(extension: str) -> None:
