@@ -124,7 +124,7 @@ def damaged(whole: str, how: str) -> str:
     [
         ("cut", "is cut or damaged"),
         ("edited", "was edited by hand"),
-        ("newer", "schema 99 is newer than 1: upgrade Leanboard"),
+        ("newer", "schema 99 is newer than 2: upgrade Leanboard"),
         ("other", "is no baseline"),
         ("empty", "is empty"),
     ],
