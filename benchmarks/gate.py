@@ -33,6 +33,7 @@ def judge(session: Session) -> Comparison:
     crashed = [cell for cell in session.planned if _is_bad(last.get((cell.id, LATER)))]
     if crashed and session.options.resume:
         look_again(session, crashed)
+        taken.update((cell.id, LATER) for cell in crashed)
 
     def again(measure: str, names: list[str]) -> list[Cell]:
         return [c for c in session.planned if c.id in names and taken[c.id, measure] == 1]

@@ -65,10 +65,11 @@ def spreads(
     others' own variances are moderated by the mean over all of them, so that one cell's lucky
     nights do not make its limits too narrow.
     """
+    apart = {cell: _between(nights) for cell, nights in histories.items()}
     own = {
-        cell: (_within(nights)[0], *_between(nights))
+        cell: (_within(nights)[0], *apart[cell])
         for cell, nights in histories.items()
-        if _between(nights)[1] >= enough
+        if apart[cell][1] >= enough
     }
     pooled_within = float(np.mean([within for within, _, _ in own.values()])) if own else 0.0
     pooled_between = float(np.mean([between for _, between, _ in own.values()])) if own else 0.0
@@ -76,9 +77,9 @@ def spreads(
     for cell, nights in histories.items():
         if cell not in own:
             pairs = max(PRIOR_PAIRS, _moderated(*_within(nights), PRIOR_PAIRS**2))
-            between, count = _between(nights)
-            apart = max(PRIOR_NIGHTS, _moderated(between, max(count - 1, 0), PRIOR_NIGHTS**2))
-            found[cell] = Spread(pairs, apart, np.inf, len(nights))
+            between, count = apart[cell]
+            nightly = max(PRIOR_NIGHTS, _moderated(between, max(count - 1, 0), PRIOR_NIGHTS**2))
+            found[cell] = Spread(pairs, nightly, np.inf, len(nights))
             continue
         within, between, count = own[cell]
         _, pairs_freedom = _within(nights)
