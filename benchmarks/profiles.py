@@ -39,7 +39,7 @@ FIRST_SET = (
 """At least one recipe of each family, and what distillation is compared with."""
 
 QUICK = (*CONTROLS, *POST_TRAINING, "features+logistic")
-QUICK_OF = {"minilm-bert": (*CONTROLS, *FIRST_SET)}
+QUICK_OF = {"minilm-bert": (*CONTROLS, *FIRST_SET, "finetune+trim-vocab+onnx-int8")}
 """What `quick` runs every model through, and the one that it looks at from all sides."""
 
 METHODS = (
