@@ -10,6 +10,9 @@ from compressors.step import PRETRAINED, PYTORCH, Plan, Step
 from models.model import Shape
 
 if TYPE_CHECKING:
+    import numpy as np
+    from tokenizers import Tokenizer
+
     from compressors.workbench import Workbench
     from models.artifact import Artifact
 
@@ -45,12 +48,9 @@ class StaticEmbeddings(Step):
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         import torch
         from model2vec.distill import distill_from_model
-        from safetensors.numpy import save_file
         from transformers import PreTrainedTokenizerFast
 
-        from models import static_table
         from models.networks import load_encoder
-        from models.tokenization import load_tokenizer, tokenize
 
         assert source
         torch.manual_seed(workbench.seed)
@@ -64,18 +64,37 @@ class StaticEmbeddings(Step):
             pca_dims=self.dimensions,
             sif_coefficient=self.sif_coefficient,
         )
-        static.tokenizer.no_truncation()
-        static.tokenizer.save(str(workbench.folder / "tokenizer.json"))
-        static_table.save(workbench.folder, static.embedding)
-        tokenizer = load_tokenizer(workbench.folder, workbench.task.max_tokens)
-        ids = tokenize(tokenizer, workbench.texts("train"))
-        words = static_table.lay_end_to_end(ids, static.unk_token_id)
-        means = static_table.mean(static_table.load(workbench.folder)["embeddings"], words)
-        save_file({"features": means}, workbench.folder / TRAIN_FEATURES)
-        return workbench.seal(
-            source,
-            format=STATIC_FEATURES,
-            shape=None,
-            unknown_id=static.unk_token_id,
-            not_needed=(TRAIN_FEATURES,),
+        return write_static(
+            static.tokenizer, static.embedding, static.unk_token_id, source, workbench
         )
+
+
+def write_static(
+    tokenizer: Tokenizer,
+    table: np.ndarray,
+    unknown_id: int | None,
+    source: Artifact,
+    workbench: Workbench,
+) -> Artifact:
+    """Seal a table of static embeddings, [vocabulary, dim], with the training texts' means of it."""
+    from safetensors.numpy import save_file
+
+    from models import static_table
+    from models.tokenization import load_tokenizer, tokenize
+
+    tokenizer.no_truncation()
+    tokenizer.save(str(workbench.folder / "tokenizer.json"))
+    static_table.save(workbench.folder, table)
+    ids = tokenize(
+        load_tokenizer(workbench.folder, workbench.task.max_tokens), workbench.texts("train")
+    )
+    words = static_table.lay_end_to_end(ids, unknown_id)
+    means = static_table.mean(static_table.load(workbench.folder)["embeddings"], words)
+    save_file({"features": means}, workbench.folder / TRAIN_FEATURES)
+    return workbench.seal(
+        source,
+        format=STATIC_FEATURES,
+        shape=None,
+        unknown_id=unknown_id,
+        not_needed=(TRAIN_FEATURES,),
+    )

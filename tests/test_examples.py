@@ -16,12 +16,13 @@ EXAMPLES = ROOT / "examples"
 def together(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """One run with a method, a task, a runtime and a measure of a user's own."""
     output = tmp_path_factory.mktemp("examples")
-    files = [TINY, *sorted(EXAMPLES.glob("own_*.py"))]
+    files = [TINY, *sorted(EXAMPLES.glob("own_*.py")), EXAMPLES / "other_tools" / "steps.py"]
     command = [sys.executable, "-m", "pytest", "benchmarks/", str(EXAMPLES / "own_measure.py")]
     command += [f"--extension={file}" for file in files]
     command += ["--task", "sports", "--model", "tiny-bert", "--profile", "smoke"]
-    recipes = "majority,finetune,finetune+round-mantissa:6,finetune+onnx-unoptimized"
-    command += ["--recipe", recipes, "--output", str(output)]
+    recipes = ["majority", "finetune", "finetune+round-mantissa:6", "finetune+onnx-unoptimized"]
+    recipes += ["finetune+torch-pruning", "finetune+optimum-onnx-int8"]
+    command += ["--recipe", ",".join(recipes), "--output", str(output)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return Outcome(output, done)
 
@@ -51,9 +52,24 @@ def test_a_runtime_executes_its_format(together: Outcome) -> None:
     assert row["agreement"] > 0.95  # the small network's logits lie near each other
 
 
+def test_another_tool_is_a_row(together: Outcome) -> None:
+    pytest.importorskip("torch_pruning")
+    row, reference = together.rows["finetune+torch-pruning"], together.rows["finetune"]
+    assert row["status"] == "ok"
+    assert row["parameters"] < 0.6 * reference["parameters"]
+
+
+def test_a_tool_without_its_environment_says_what_makes_it(together: Outcome) -> None:
+    row = together.rows["finetune+optimum-onnx-int8"]
+    if row["status"] == "ok":
+        pytest.skip("its environment is there")
+    assert row["status"] == "unsupported"
+    assert row["reason"] == "python examples/other_tools/environments.py optimum-onnx"
+
+
 def test_a_measure_is_taken_of_every_row(together: Outcome) -> None:
     found = {r["cell"]["recipe"]: r for r in together.records if r["measure"] == "typos"}
-    assert set(found) == set(together.rows)
+    assert set(found) == {r for r, row in together.rows.items() if row["status"] == "ok"}
     for record in found.values():
         assert 0 < record["metrics"]["typos_accuracy"]["value"] <= 1
         assert record["metrics"]["typos_accuracy"]["lower_is_better"] is False

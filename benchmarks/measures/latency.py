@@ -157,8 +157,8 @@ class Timed:
                 "single": list(kept["request_single"][:, None]),
                 "batch": np.split(kept["request_batch"], _ends(requests.batch)),
             }
-        for kind in self.requests:
-            self.block(kind)
+        for kind, requests in self.requests.items():
+            self._check(kind, [self._answer(texts) for texts in requests])
         gc.collect()
         gc.freeze()
 

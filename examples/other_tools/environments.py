@@ -1,0 +1,55 @@
+"""Make one virtual environment a tool: what they pin cannot be installed together, nor beside us.
+
+    python examples/other_tools/environments.py [TOOL ...]
+
+They lie in the cache folder, and take some gigabytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from tasks.assets import cache_folder
+
+TOOLS = {
+    "optimum-onnx": ["optimum-onnx[onnxruntime]==0.1.*", "torch<=2.13.0"],
+    "optimum-intel": ["optimum-intel[openvino]==2.2.*", "torch<=2.13.0"],
+    # The last version that quantizes ONNX files; it does not know the onnx and NumPy of today.
+    "neural-compressor": [
+        "neural-compressor==2.6",
+        "onnx==1.16.2",
+        "onnxruntime==1.18.1",
+        "numpy<2",
+        "setuptools<81",
+    ],
+    "model2vec": ["model2vec[distill]==0.10.*", "torch<=2.13.0"],
+}
+"""What pip installs for each."""
+
+
+def python_of(tool: str) -> Path:
+    """Return the interpreter of a tool's environment, whether it is there or not."""
+    return cache_folder() / "other-tools" / tool / "bin" / "python"
+
+
+def make(tool: str) -> None:
+    """Make a tool's environment, unless it is there.
+
+    Raises:
+        CalledProcessError: pip failed.
+    """
+    python = python_of(tool)
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", *TOOLS[tool]], check=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tools", nargs="*", choices=[*TOOLS, []], metavar="TOOL")
+    for name in parser.parse_args().tools or TOOLS:
+        print(name, flush=True)
+        make(name)
