@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from filelock import FileLock, Timeout
 
 from benchmarks import gate, machine
 from benchmarks.account import Account
-from benchmarks.devices import DEVICES
-from benchmarks.matrix import Cell, control_of, parsed
+from benchmarks.artifacts import BUILD, BUILD_METRICS, Artifacts
+from benchmarks.matrix import Cell
 from benchmarks.measures import MEASURES
 from benchmarks.measures.latency import References, awake
-from benchmarks.measures.measure import Metrics, NotMeasured
+from benchmarks.measures.measure import NotMeasured
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.options import Options
 from benchmarks.other_work import OtherWork
@@ -32,16 +32,11 @@ from benchmarks.workers import (
     Worker,
     WorkerError,
     WorkerTimeout,
-    call_in_worker,
     remove_sockets_of_the_dead,
     use_threads,
 )
-from compressors import building
-from compressors.step import Unsupported
 from models import MODELS, NO_MODEL
-from models.artifact import Artifact, ArtifactError, open_artifact
-from models.predictors import RUNTIMES
-from models.store import Store
+from models.artifact import Artifact
 from reports import night
 from reports.records import (
     FAILED,
@@ -65,8 +60,6 @@ from tasks import TASKS
 from tasks.assets import Asset, AssetError, cache_folder, fetch, is_there
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-BUILD = "build"
-BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B", True)}
 
 
 @dataclass
@@ -77,15 +70,11 @@ class Session:
     planned: dict[Cell, list[str]]
     show: Callable[[str], None]
     """Prints a line on the user's terminal."""
-    store: Store = field(default_factory=Store)
     account: Account = field(default_factory=Account)
     other_work: OtherWork = field(default_factory=OtherWork)
     references: References = field(default_factory=References)
     yardstick: Worker | None = None
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
-    artifacts: dict[Cell, Artifact | NotMeasured] = field(default_factory=dict)
-    broken: dict[Cell, NotMeasured] = field(default_factory=dict)
-    """By cells whose recipe is what was being built when a build failed: a prefix of many."""
     shown: set[Cell] = field(default_factory=set)
     comparison: Comparison | None = None
     was_shown: bool = False
@@ -97,6 +86,7 @@ class Session:
 
     def __post_init__(self) -> None:
         use_threads(self.options.threads)
+        self.artifacts = Artifacts(self)
         self.folder = self.options.folder
         (self.folder / "samples").mkdir(parents=True, exist_ok=True)
         self.open = FileLock(self.folder / ".lock")
@@ -146,9 +136,9 @@ class Session:
             except NotMeasured as error:
                 self._give_up(cell, measure, error.status, error.reason)
             except WorkerTimeout as error:
-                self._give_up(cell, measure, TIMEOUT, self._with_log(error))
+                self._give_up(cell, measure, TIMEOUT, self.with_log(error))
             except WorkerError as error:
-                self._give_up(cell, measure, FAILED, self._with_log(error))
+                self._give_up(cell, measure, FAILED, self.with_log(error))
             except Exception as error:  # one broken cell must not stop the others
                 self._give_up(cell, measure, FAILED, f"{type(error).__name__}: {error}")
         return self.records[key]
@@ -188,6 +178,14 @@ class Session:
 
     # ---- what a measure needs
 
+    def artifact(self, cell: Cell) -> Artifact:
+        """Return a cell's artifact; build it if the store lacks it. A failure is remembered.
+
+        Raises:
+            NotMeasured: unsupported, skipped, failed or out of time.
+        """
+        return self.artifacts.of(cell)
+
     def requests(self, cell: Cell) -> Requests:
         """Return the requests that every cell of the task answers."""
         return requests_of([example.text for example in TASKS[cell.task].splits()["test"]])
@@ -195,6 +193,14 @@ class Session:
     def samples(self, cell: Cell, what: str) -> Path:
         """Return the npz file for a cell's raw samples."""
         return self.folder / "samples" / f"{_file_name(cell)}.{what}.npz"
+
+    def log(self, cell: Cell, what: str) -> Path:
+        """Return the file for what a worker prints."""
+        return self.folder / "logs" / f"{_file_name(cell)}.{what}.log"
+
+    def with_log(self, error: WorkerError) -> str:
+        """Say what happened to a worker, and where its log is."""
+        return f"{error} (log: {os.path.relpath(error.log, self.folder)})"
 
     def predictions(self, cell: Cell) -> Path:
         """Return the npz file of a cell's logits."""
@@ -229,7 +235,7 @@ class Session:
             target,
             given | arguments,
             start="spawn" if spawn else "fork",
-            log=self._log(cell, what),
+            log=self.log(cell, what),
             extensions=self.extensions,
             timeout=self.options.timeout,
         )
@@ -284,88 +290,7 @@ class Session:
             pytest.exit(f"{_cannot_write(error)}, then go on with --resume", returncode=1)
         self.records[cell.id, measure] = record
 
-    # ---- artifacts
-
-    def artifact(self, cell: Cell) -> Artifact:
-        """Return a cell's artifact; build it if the store lacks it. A failure is remembered.
-
-        Raises:
-            NotMeasured: unsupported, skipped, failed or out of time.
-        """
-        if cell not in self.artifacts:
-            try:
-                self.artifacts[cell] = self._build(cell)
-            except NotMeasured as error:
-                self.artifacts[cell] = error
-        found = self.artifacts[cell]
-        if isinstance(found, NotMeasured):
-            raise found
-        return found
-
-    def _build(self, cell: Cell) -> Artifact:
-        recipe = parsed(cell.recipe)
-        try:
-            recipe.plan(MODELS.get(cell.model), cell.device)
-        except Unsupported as error:
-            raise NotMeasured(UNSUPPORTED, str(error)) from error
-        if why_not := DEVICES[cell.device]():
-            raise NotMeasured(SKIPPED, why_not)
-        try:
-            found = building.find(
-                recipe, cell.model, TASKS[cell.task], cell.seed, cell.device, self.store
-            )
-            folder = found or Path(self._build_in_worker(cell))
-            with self.account.spend("verifying"):
-                artifact = open_artifact(folder)
-        except (ArtifactError, RuntimeError, OSError) as error:
-            raise NotMeasured(FAILED, f"build: {error}") from error
-        self._append_build(cell, artifact)
-        return artifact
-
-    def _build_in_worker(self, cell: Cell) -> str:
-        for prefix in parsed(cell.recipe).prefixes:
-            if failure := self.broken.get(replace(cell, recipe=prefix)):
-                raise failure
-        prefix = cell.recipe
-
-        def progress(share: float, what: str) -> None:
-            nonlocal prefix
-            prefix = what.partition(": ")[0]
-            self.progress.doing(f"building {cell.model}/{what}", share)
-
-        try:
-            with self.alone(), self.account.spend("building"):
-                return call_in_worker(
-                    "compressors.building:build",
-                    cell.to_json() | {"threads": self.options.threads},
-                    log=self._log(cell, BUILD),
-                    extensions=self.extensions,
-                    timeout=self.options.timeout,
-                    progress=progress,
-                )
-        except WorkerError as error:
-            status = TIMEOUT if isinstance(error, WorkerTimeout) else FAILED
-            failure = NotMeasured(status, f"build: {self._with_log(error)}")
-            self.broken[replace(cell, recipe=prefix)] = failure
-            raise failure from error
-
-    def _append_build(self, cell: Cell, artifact: Artifact) -> None:
-        if (cell.id, BUILD) in self.records:
-            return
-        metrics = {
-            "build_seconds": artifact.build_seconds,
-            "build_peak_bytes": max((s["peak_bytes"] for s in artifact.lineage), default=None),
-        }
-        runtime = RUNTIMES[artifact.format]
-        facts = {
-            "families": list(parsed(cell.recipe).families),
-            "runtime": runtime.name,
-            "runtime_control": control_of(cell, runtime.control),
-            "format": artifact.format,
-            "threads": self.options.threads,
-            "lineage": artifact.lineage,
-        }
-        self.append(cell, BUILD, OK, artifact=artifact, metrics=metrics, facts=facts)
+    # ---- records and reports, and what they need
 
     def _extensions(self) -> tuple[str, ...]:
         """Return the files that every worker loads first."""
@@ -391,17 +316,9 @@ class Session:
                 except AssetError as error:
                     self.show(f"leanboard: {error}")  # the cells that need it will fail and say so
 
-    # ---- records and reports
-
     def _give_up(self, cell: Cell, measure: str, status: str, reason: str) -> None:
         if (cell.id, measure) not in self.records:
             self.append(cell, measure, status, reason=reason)
-
-    def _log(self, cell: Cell, what: str) -> Path:
-        return self.folder / "logs" / f"{_file_name(cell)}.{what}.log"
-
-    def _with_log(self, error: WorkerError) -> str:
-        return f"{error} (log: {os.path.relpath(error.log, self.folder)})"
 
     def _describe(self) -> None:
         self.info: dict[str, Any] = {

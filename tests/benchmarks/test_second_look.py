@@ -85,7 +85,7 @@ def night(tmp_path: Path, slower: dict[Cell, float], megabytes: float = 100) -> 
     )
     session = Session(options, {cell: ["latency"] for cell in CELLS}, lambda line: None)
     for cell in CELLS:
-        session.artifacts[cell] = SimpleNamespace(sha256="a" * 64)  # type: ignore[assignment]
+        session.artifacts.known[cell] = SimpleNamespace(sha256="a" * 64)  # type: ignore[assignment]
     return session
 
 

@@ -1,0 +1,118 @@
+"""The artifacts of a run's cells: from the store, or built in a worker; a failure is remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.devices import DEVICES
+from benchmarks.matrix import Cell, control_of, parsed
+from benchmarks.measures.measure import Metrics, NotMeasured
+from benchmarks.workers import WorkerError, WorkerTimeout, call_in_worker
+from compressors import building
+from compressors.step import Unsupported
+from models import MODELS
+from models.artifact import Artifact, ArtifactError, open_artifact
+from models.predictors import RUNTIMES
+from models.store import Store
+from reports.records import FAILED, OK, SKIPPED, TIMEOUT, UNSUPPORTED
+from tasks import TASKS
+
+if TYPE_CHECKING:
+    from benchmarks.session import Session
+
+BUILD = "build"
+BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B", True)}
+
+
+@dataclass
+class Artifacts:
+    """What a session's cells are measured from."""
+
+    session: Session
+    store: Store = field(default_factory=Store)
+    known: dict[Cell, Artifact | NotMeasured] = field(default_factory=dict)
+    broken: dict[Cell, NotMeasured] = field(default_factory=dict)
+    """By cells whose recipe is what was being built when a build failed: a prefix of many."""
+
+    def of(self, cell: Cell) -> Artifact:
+        """Return a cell's artifact; build it if the store lacks it.
+
+        Raises:
+            NotMeasured: unsupported, skipped, failed or out of time.
+        """
+        if cell not in self.known:
+            try:
+                self.known[cell] = self._open(cell)
+            except NotMeasured as error:
+                self.known[cell] = error
+        found = self.known[cell]
+        if isinstance(found, NotMeasured):
+            raise found
+        return found
+
+    def _open(self, cell: Cell) -> Artifact:
+        recipe = parsed(cell.recipe)
+        try:
+            recipe.plan(MODELS.get(cell.model), cell.device)
+        except Unsupported as error:
+            raise NotMeasured(UNSUPPORTED, str(error)) from error
+        if why_not := DEVICES[cell.device]():
+            raise NotMeasured(SKIPPED, why_not)
+        try:
+            found = building.find(
+                recipe, cell.model, TASKS[cell.task], cell.seed, cell.device, self.store
+            )
+            folder = found or Path(self._build(cell))
+            with self.session.account.spend("verifying"):
+                artifact = open_artifact(folder)
+        except (ArtifactError, RuntimeError, OSError) as error:
+            raise NotMeasured(FAILED, f"build: {error}") from error
+        self._append(cell, artifact)
+        return artifact
+
+    def _build(self, cell: Cell) -> str:
+        for prefix in parsed(cell.recipe).prefixes:
+            if failure := self.broken.get(replace(cell, recipe=prefix)):
+                raise failure
+        session, prefix = self.session, cell.recipe
+
+        def progress(share: float, what: str) -> None:
+            nonlocal prefix
+            prefix = what.partition(": ")[0]
+            session.progress.doing(f"building {cell.model}/{what}", share)
+
+        try:
+            with session.alone(), session.account.spend("building"):
+                return call_in_worker(
+                    "compressors.building:build",
+                    cell.to_json() | {"threads": session.options.threads},
+                    log=session.log(cell, BUILD),
+                    extensions=session.extensions,
+                    timeout=session.options.timeout,
+                    progress=progress,
+                )
+        except WorkerError as error:
+            status = TIMEOUT if isinstance(error, WorkerTimeout) else FAILED
+            failure = NotMeasured(status, f"build: {session.with_log(error)}")
+            self.broken[replace(cell, recipe=prefix)] = failure
+            raise failure from error
+
+    def _append(self, cell: Cell, artifact: Artifact) -> None:
+        if (cell.id, BUILD) in self.session.records:
+            return
+        metrics = {
+            "build_seconds": artifact.build_seconds,
+            "build_peak_bytes": max((s["peak_bytes"] for s in artifact.lineage), default=None),
+        }
+        runtime = RUNTIMES[artifact.format]
+        facts = {
+            "families": list(parsed(cell.recipe).families),
+            "runtime": runtime.name,
+            "runtime_control": control_of(cell, runtime.control),
+            "format": artifact.format,
+            "threads": self.session.options.threads,
+            "lineage": artifact.lineage,
+        }
+        self.session.append(cell, BUILD, OK, artifact=artifact, metrics=metrics, facts=facts)
