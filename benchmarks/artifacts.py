@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +21,28 @@ from models.predictors import RUNTIMES
 from models.store import Store
 from reports.records import FAILED, OK, SKIPPED, TIMEOUT, UNSUPPORTED
 from tasks import TASKS
+from tasks.assets import Asset
 
 if TYPE_CHECKING:
     from benchmarks.session import Session
 
 BUILD = "build"
 BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B", True)}
+
+
+@cache
+def refused(recipe: str, model: str, device: str) -> str | None:
+    """Return why a recipe cannot be built for a model on a device, known before any work."""
+    try:
+        parsed(recipe).plan(MODELS.get(model), device)
+    except Unsupported as error:
+        return str(error)
+    return None
+
+
+def assets_of(task: str, model: str) -> list[Asset]:
+    """Return what a cell of a task and a model needs from the package index."""
+    return [*TASKS[task].assets, *(MODELS[model].assets if model in MODELS else ())]
 
 
 @dataclass
@@ -35,6 +54,19 @@ class Artifacts:
     known: dict[Cell, Artifact | NotMeasured] = field(default_factory=dict)
     broken: dict[Cell, NotMeasured] = field(default_factory=dict)
     """By cells whose recipe is what was being built when a build failed: a prefix of many."""
+    lacking: dict[Asset, str] = field(default_factory=dict)
+    """Assets that could not be fetched, and why: nobody waits for them again."""
+
+    def refusals(self, cells: Iterable[Cell]) -> list[str]:
+        """Say before any work which recipes cannot be built, and why: a line a recipe and reason."""
+        models: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        for cell in cells:
+            if why_not := refused(cell.recipe, cell.model, cell.device):
+                models[cell.recipe, why_not][cell.model] = None
+        return [
+            f"{recipe} of {', '.join(names)} is unsupported: {why_not}"
+            for (recipe, why_not), names in models.items()
+        ]
 
     def of(self, cell: Cell) -> Artifact:
         """Return a cell's artifact; build it if the store lacks it.
@@ -53,16 +85,21 @@ class Artifacts:
         return found
 
     def _open(self, cell: Cell) -> Artifact:
-        recipe = parsed(cell.recipe)
-        try:
-            recipe.plan(MODELS.get(cell.model), cell.device)
-        except Unsupported as error:
-            raise NotMeasured(UNSUPPORTED, str(error)) from error
+        if why_not := refused(cell.recipe, cell.model, cell.device):
+            raise NotMeasured(UNSUPPORTED, why_not)
         if why_not := DEVICES[cell.device]():
             raise NotMeasured(SKIPPED, why_not)
+        for asset in assets_of(cell.task, cell.model):
+            if asset in self.lacking:
+                raise NotMeasured(FAILED, self.lacking[asset])
         try:
             found = building.find(
-                recipe, cell.model, TASKS[cell.task], cell.seed, cell.device, self.store
+                parsed(cell.recipe),
+                cell.model,
+                TASKS[cell.task],
+                cell.seed,
+                cell.device,
+                self.store,
             )
             folder = found or Path(self._build(cell))
             with self.session.account.spend("verifying"):
@@ -115,4 +152,7 @@ class Artifacts:
             "threads": self.session.options.threads,
             "lineage": artifact.lineage,
         }
+        if warning := artifact.manifest.get("distillation", {}).get("warning"):
+            self.session.show(f"leanboard: {cell.recipe} of {cell.model}: {warning}")
+            facts["warning"] = warning
         self.session.append(cell, BUILD, OK, artifact=artifact, metrics=metrics, facts=facts)

@@ -113,9 +113,16 @@ def versions() -> dict[str, str]:
 
 
 def default_threads() -> int:
-    """One thread a physical core that this process may use."""
+    """One thread a physical core that this process, and its container, may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(psutil.cpu_count(logical=False) or 1, usable or 1))
+    cores = psutil.cpu_count(logical=False) or 1
+    return max(1, min(cores, usable or 1, _container_cores() or cores))
+
+
+def _container_cores(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
+    """Return the whole cores of a container's quota of processor time; None without one."""
+    quota, _, period = (file.read_text().strip() if file.exists() else "max").partition(" ")
+    return max(1, int(quota) // int(period)) if quota.isdigit() else None
 
 
 def matmul_gflops(size: int = 1024, repeats: int = 9) -> float:

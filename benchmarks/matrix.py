@@ -122,7 +122,8 @@ def select(selection: Selection) -> list[Cell]:
     ]
     devices = [one_of("device", name, DEVICES) for name in selection.devices or present()]
     chosen = {
-        model: _recipes(selection, profile.recipes_of.get(model, profile.recipes))
+        (task, model): _recipes(selection, profile.recipes_for(task, model))
+        for task in tasks
         for model in models
     }
     cells = {
@@ -137,7 +138,7 @@ def select(selection: Selection) -> list[Cell]:
         for seed in selection.seeds or profile.seeds
         for task in tasks
         for model in models
-        for recipe in chosen[model]
+        for recipe in chosen[task, model]
         if recipe.needs_model or device == "cpu"
         if not (recipe.needs_model and model == NO_MODEL)
     }

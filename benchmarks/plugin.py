@@ -290,6 +290,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Open the run once it is known which measures of which cells were selected."""
     planned: dict[Cell, list[str]] = {}
     for item in session.items:
+        if item.get_closest_marker("skip"):  # --benchmark-only marks what is no benchmark
+            continue
         if (cell := _cell_of(item)) and _measure_of(item) in MEASURES:
             planned.setdefault(cell, []).append(_measure_of(item))
     config = session.config

@@ -102,7 +102,7 @@ class Profile:
     models: tuple[str, ...]
     recipes: tuple[str, ...]
     recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By model, where a model has others than `recipes`."""
+    """By model, or by task/model, where one has others than `recipes`."""
     seeds: tuple[int, ...] = (0,)
     pairs: int = 3
     """Fresh candidate / reference pairs behind a speed-up's interval."""
@@ -112,6 +112,11 @@ class Profile:
     """Texts of each shifted split: the first ones, always the same."""
     validation: bool = False
     """Score the validation split too: whoever chooses among the rows chooses there, not on test."""
+
+    def recipes_for(self, task: str, model: str) -> tuple[str, ...]:
+        """Return the recipes of a task and a model."""
+        by = self.recipes_of
+        return by.get(f"{task}/{model}") or by.get(model, self.recipes)
 
 
 PROFILES: dict[str, Profile] = {
@@ -128,7 +133,7 @@ PROFILES: dict[str, Profile] = {
         recipes=QUICK,
         recipes_of=QUICK_OF,
         rounds=1,
-        shifted_cap=300,
+        shifted_cap=500,
     ),
     "nightly": Profile(
         tasks=("movies",),
@@ -137,14 +142,14 @@ PROFILES: dict[str, Profile] = {
         recipes_of=QUICK_OF,
         pairs=5,
         rounds=4,
-        shifted_cap=300,
+        shifted_cap=500,
     ),
     "post-training": Profile(
         tasks=("movies",),
         models=("minilm-bert",),
         recipes=(*CONTROLS, *POST_TRAINING),
         rounds=1,
-        shifted_cap=300,
+        shifted_cap=500,
     ),
     "chains": Profile(
         tasks=("movies",),
@@ -152,7 +157,7 @@ PROFILES: dict[str, Profile] = {
         recipes=(*CONTROLS, REFERENCE, *CHAINS),
         seeds=(0, 1, 2),
         rounds=1,
-        shifted_cap=300,
+        shifted_cap=500,
         validation=True,
     ),
     "recommended": Profile(
@@ -160,10 +165,14 @@ PROFILES: dict[str, Profile] = {
         models=tuple(dict.fromkeys(measured.model for measured in RECOMMENDED)),
         recipes=(*CONTROLS, *POST_TRAINING),
         recipes_of={
-            measured.model: (*CONTROLS, REFERENCE, *(c.recipe for c in measured.choices))
+            f"{measured.task}/{measured.model}": (
+                *CONTROLS,
+                REFERENCE,
+                *(c.recipe for c in measured.choices),
+            )
             for measured in RECOMMENDED
         },
-        shifted_cap=300,
+        shifted_cap=500,
         validation=True,
     ),
     "full": Profile(

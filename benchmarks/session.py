@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks import gate, machine
 from benchmarks.account import Account
-from benchmarks.artifacts import BUILD, BUILD_METRICS, Artifacts
+from benchmarks.artifacts import BUILD, BUILD_METRICS, Artifacts, assets_of
 from benchmarks.matrix import Cell
 from benchmarks.measures import MEASURES
 from benchmarks.measures.latency import References, awake
@@ -35,7 +35,7 @@ from benchmarks.workers import (
     remove_sockets_of_the_dead,
     use_threads,
 )
-from models import MODELS, NO_MODEL
+from models import NO_MODEL
 from models.artifact import Artifact
 from reports import night
 from reports.records import (
@@ -108,6 +108,8 @@ class Session:
         self.extensions = self._extensions()
         for note in self.options.own.notes:
             self.show(f"leanboard: {note}")
+        for refusal in self.artifacts.refusals(self.planned):
+            self.show(f"leanboard: {refusal}")
         self._fetch_assets()
         self._describe()
 
@@ -299,11 +301,8 @@ class Session:
 
     def _assets(self) -> list[Asset]:
         """Return the assets that the cells need."""
-        tasks = dict.fromkeys(cell.task for cell in self.planned)
-        models = dict.fromkeys(cell.model for cell in self.planned if cell.model in MODELS)
-        needed = [asset for task in tasks for asset in TASKS[task].assets]
-        needed += [asset for model in models for asset in MODELS[model].assets]
-        return list(dict.fromkeys(needed))
+        pairs = dict.fromkeys((cell.task, cell.model) for cell in self.planned)
+        return list(dict.fromkeys(asset for pair in pairs for asset in assets_of(*pair)))
 
     def _fetch_assets(self) -> None:
         """Download what the cells need before anything else, where the user can watch it."""
@@ -314,7 +313,8 @@ class Session:
                     with self.account.spend("downloading"):
                         fetch(asset)
                 except AssetError as error:
-                    self.show(f"leanboard: {error}")  # the cells that need it will fail and say so
+                    self.artifacts.lacking[asset] = str(error)
+                    self.show(f"leanboard: {error}")
 
     def _give_up(self, cell: Cell, measure: str, status: str, reason: str) -> None:
         if (cell.id, measure) not in self.records:

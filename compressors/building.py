@@ -146,6 +146,17 @@ def _base(model: Model, task: Task, store: Store) -> Artifact:
     return store.build(base_key(model, task), make)
 
 
+def _root(error: BaseException) -> BaseException:
+    """Return what an error was raised from: exporters and compilers wrap what they do not know."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
+
+
 def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, prefix: str) -> None:
     reset_peak()
     started = time.perf_counter()
@@ -154,7 +165,8 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
     except OSError:
         raise  # the store says what is wrong with the disk
     except Exception as error:
-        raise StepFailed(f"{step}: {type(error).__name__}: {error}") from error
+        root = _root(error)
+        raise StepFailed(f"{step}: {type(root).__name__}: {_first_line(root)}") from error
     cost = {
         "step": str(step),
         "family": step.family,

@@ -38,10 +38,11 @@ class Prune2of4(Step):
 
     def plan(self, before: Plan, device: str) -> Plan:
         plan = super().plan(before, device)
-        if plan.shape and (plan.shape.hidden % 4 or plan.shape.ffn % 4):
+        if (shape := plan.shape) and (shape.hidden % 4 or shape.ffn % 4 or (shape.rank or 0) % 4):
+            factored = f", rank {shape.rank}" if shape.rank else ""
             raise Unsupported(
                 f"{self} needs widths that 4 divides; "
-                f"this model has hidden {plan.shape.hidden}, FFN {plan.shape.ffn}"
+                f"this model has hidden {shape.hidden}, FFN {shape.ffn}{factored}"
             )
         return plan
 

@@ -32,7 +32,7 @@ class PruneMovement(Step):
     """
 
     name: ClassVar[str] = "prune-movement"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = PYTORCH
@@ -63,9 +63,12 @@ class PruneMovement(Step):
         for linear, mask in zip(maps, masks, strict=True):
             register_parametrization(linear, "weight", mask)
         step = itertools.count(1)
+        share = 0.0
 
         def prune_and_report(done: float, what: str) -> None:
-            if next(step) % STEPS_BETWEEN_MASKS == 0 or done == 1:
+            nonlocal share
+            is_due = next(step) % STEPS_BETWEEN_MASKS == 0 or done == 1
+            if is_due and share < self.sparsity:  # then the masks stay, and what is left recovers
                 share = self.masked(done)
                 for mask in masks:
                     scores = mask.scores.detach()

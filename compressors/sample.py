@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from models.artifact import Artifact
 
 BATCH = 32
+FEWEST = 8
+"""Texts that calibration needs: the ranges of one or two say nothing of the others."""
 
 
 def batches(
@@ -46,10 +48,18 @@ def calibration(
 
     Returns:
         `input_ids` and `attention_mask`, int64 [1, tokens].
+
+    Raises:
+        ValueError: there are fewer than `FEWEST`.
     """
     from models.tokenization import load_tokenizer, tokenize
 
     texts = workbench.texts("train")
+    if len(texts) < FEWEST:
+        raise ValueError(
+            f"ranges of activations are measured on training texts: {len(texts)} are too few, "
+            f"{FEWEST} are needed"
+        )
     drawn = np.random.default_rng(workbench.seed).permutation(len(texts))[:examples]
     tokenizer = load_tokenizer(source.folder, workbench.task.max_tokens)
     return [pad([ids], pad_id)._asdict() for ids in tokenize(tokenizer, [texts[i] for i in drawn])]

@@ -61,7 +61,8 @@ class Step:
 
     name: ClassVar[str]
     family: ClassVar[str]
-    """training, distillation, quantization, pruning, transfer, conversion or control."""
+    """training, distillation, quantization, pruning, factorization, vocabulary, transfer, conversion
+    or control."""
     accepts: ClassVar[tuple[str, ...]]
     """Formats that it can start from."""
     produces: ClassVar[str | None]

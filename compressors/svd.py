@@ -40,6 +40,8 @@ class Svd(Step):
 
     def plan(self, before: Plan, device: str) -> Plan:
         plan = super().plan(before, device)
+        if before.sparse:
+            raise Unsupported(f"{self} of a pruned network: its factors have none of the zeros")
         if (shape := plan.shape) is None:
             return plan
         sides = (shape.hidden, int(shape.attention or shape.hidden)), (shape.hidden, shape.ffn)

@@ -51,9 +51,12 @@ class SvdEmbeddings(Step):
         network = load_classifier(source.folder, workbench.outputs, workbench.seed)
         embeddings = network.base_model.embeddings
         words = embeddings.word_embeddings
-        width = first_of(words).embedding_dim
-        if self.rank >= width:
-            raise ValueError(f"{self}: the table of word embeddings is {width} wide already")
+        rows, width = first_of(words).weight.shape
+        now = sum(parameter.numel() for parameter in words.parameters())
+        if (largest := (now - 1) // (rows + network.config.hidden_size)) < self.rank:
+            raise ValueError(
+                f"{self} does not make the embeddings [{rows}, {width}] smaller: at most {largest}"
+            )
         narrow, wide = factor_table(whole_table(words), self.rank)
         (rows, rank), hidden = narrow.shape, len(wide)
         table = nn.Embedding(rows, rank, first_of(words).padding_idx, _weight=narrow)

@@ -19,9 +19,9 @@ class TrimVocab(Step):
     """Keep the tokens that the text needs, at most `tokens` of them, the most frequent first.
 
     Abdaoui et al. 2020, arXiv 2010.05609. Special tokens and single characters always stay, so no
-    text becomes unknown: a word whose token went is spelt with shorter ones. The texts that were
-    counted are read exactly as before; others become longer, and what that costs shows in the
-    shifted splits. For WordPiece and BPE.
+    text becomes unknown: a word whose token went is spelt with shorter ones. Without a
+    limit the texts that were counted are read exactly as before; others become longer, and what
+    that costs shows in the shifted splits. For WordPiece and BPE.
     """
 
     name: ClassVar[str] = "trim-vocab"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tasks.assets import file_sha256
+
 MANIFEST = "manifest.json"
 SCHEMA = 1
 FIRST_TOKEN = "first token"
@@ -43,11 +45,6 @@ class Artifact:
     @property
     def build_seconds(self) -> float:
         return sum(step["seconds"] for step in self.lineage)
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_sha256(format: str, files: Iterable[dict[str, Any]]) -> str:

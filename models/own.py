@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from models.artifact import file_sha256
 from models.model import Model, Shape
+from tasks.assets import file_sha256
 
 WEIGHTS = "model.safetensors"
 PARTS = "model.safetensors.index.json"

@@ -47,8 +47,11 @@ def kept_arrays(kind: str, identity: list[Any], make: Callable[[Path], None]) ->
             if not psutil.pid_exists(int(left.name.split(".")[1])):
                 left.unlink(missing_ok=True)
         unfinished = kept.with_name(f".{os.getpid()}.{kept.name}")
-        make(unfinished)
-        os.replace(unfinished, kept)
+        try:
+            make(unfinished)
+            os.replace(unfinished, kept)
+        finally:
+            unfinished.unlink(missing_ok=True)
     return kept
 
 

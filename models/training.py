@@ -161,6 +161,8 @@ def train(
             log_level="error",
             dataloader_pin_memory=device == "cuda",
         )
+        # Of several GPUs one is used: the Trainer would copy the network to all of them.
+        arguments._n_gpu = min(1, arguments.n_gpu)
         with first_token_only(network) if first_token else nullcontext():
             OurTrainer(
                 model=network,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from models.assets import MINILM
-from models.minilm_bert import SHAPE, write_tokenizer
+from models.assets import MINILM, write_tokenizer
+from models.minilm_bert import SHAPE
 from models.model import Model
 from tasks.assets import fetch
 
@@ -17,7 +17,7 @@ from tasks.assets import fetch
 def write(folder: Path) -> None:
     """Write config and tokenizer; without weights, fine-tuning starts from the seed."""
     shutil.copyfile(fetch(MINILM) / "config.json", folder / "config.json")
-    write_tokenizer(folder)
+    write_tokenizer(MINILM, folder)
 
 
 TRANSFORMER_SCRATCH = Model(

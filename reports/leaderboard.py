@@ -58,8 +58,8 @@ ROW_FIELDS = [
 REFERENCES = ("finetune", "as-is")
 """The recipes that ratios are against; a model has one of them."""
 NO_MODEL = "none"
-WITHIN = 0.99
-"""A row is worth shipping if it keeps this share of the uncompressed model's quality."""
+MANY_ZEROS = 0.1
+"""Share of the parameters from which on a row is told to have zeros."""
 DISTURBING = 0.05
 """Share of the processors that others may take while rows are timed, and nothing is said of it."""
 MEASURED = ROW_FIELDS[ROW_FIELDS.index("quality_metric") :]
@@ -78,6 +78,24 @@ def disturbance(info: dict[str, Any]) -> str | None:
         f"Other work took {others:.0%} of the processors while rows were timed: what is `faster` "
         "here may not be on a quiet machine"
     )
+
+
+def zeros(table: list[Row], run: Run) -> list[str]:
+    """Say of each pruned network with many zeros that its file is dense, and what it is when zipped."""
+    records = newest(run.records)
+    said = []
+    for row in table:
+        if row["status"] != OK or "pruning" not in row["families"] or not row["parameters"]:
+            continue
+        share = 1 - row["nonzero_parameters"] / row["parameters"]
+        if share >= MANY_ZEROS:
+            zipped: Any = records[cell_id(row), "size"].metrics["zipped_bytes"].value
+            said.append(
+                f"{row['recipe']} of {row['model']}: {share:.0%} of its parameters are zero; a dense "
+                f"file and dense kernels gain nothing by them ({row['size_bytes'] / 1e6:.1f} MB, "
+                f"{zipped / 1e6:.1f} MB zipped)"
+            )
+    return said
 
 
 def rows(run: Run) -> list[Row]:

@@ -306,7 +306,7 @@ def describe(row: Row) -> str:
     parts = [f"{row['quality_metric']} {row['quality']:.3f}"]
     if (kept := row.get(KEPT, row["quality_retained"])) is not None:
         parts[0] += f" (keeps {kept:.1%} of the best reference)"
-    size = f"{row['size_bytes'] / 1e6:.1f} MB"
+    size = f"{row['size_bytes'] / 1e6:.1f} MB" if row["size_bytes"] is not None else ""
     parts.append(size + (f" ({row['size_ratio']:.1f}x smaller)" if row["size_ratio"] else ""))
     speed = f"p50 {row['latency_single_p50_ms']:.2f} ms" if row["latency_single_p50_ms"] else ""
     parts.append(speed + (f" ({_how_fast(row['speedup'])})" if row["speedup"] else ""))

@@ -16,7 +16,7 @@ from typing import Any
 from tabulate import DataRow, TableFormat, tabulate
 
 from reports import gains
-from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, disturbance, rows
+from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, disturbance, rows, zeros
 from reports.page import page
 from reports.pick import WITHIN, Pick, extremes, picks, sentences, within
 from reports.records import OK, SCHEMA, read_run, write_atomically
@@ -226,6 +226,7 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
         *([timed] if samples else []),
         f"{machine.get('cpu', 'unknown CPU')}, {machine.get('cores', '?')} cores, {instructions}; {libraries}",
     ]
+    lines += info.get("zeros", [])
     if warning := disturbance(info):
         lines.append(warning)
     return "\n".join(_wrapped(lines[1:]))
@@ -325,9 +326,10 @@ def reports_of(folder: Path, against: Path | None = None) -> tuple[str, dict[str
     """
     run = read_run(folder)
     table = rows(run)
+    info = run.info | {"zeros": zeros(table, run)}
     over_nights = None if against is None else trends(run, against)
-    return terminal(table, run.info), {
-        "leaderboard.md": markdown(table, run.info),
+    return terminal(table, info), {
+        "leaderboard.md": markdown(table, info),
         "leaderboard.tex": latex(table),
         "leaderboard.csv": csv_text(table),
         "leaderboard.json": json_text(table, run.info),

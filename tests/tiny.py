@@ -39,7 +39,7 @@ def write(shape: Shape, folder: Path) -> None:
     """Write the config of a BERT, and MiniLM's tokenizer."""
     from transformers import BertConfig
 
-    from models.minilm_bert import write_tokenizer
+    from models.assets import MINILM, write_tokenizer
 
     config = BertConfig(
         vocab_size=30522,
@@ -49,7 +49,7 @@ def write(shape: Shape, folder: Path) -> None:
         intermediate_size=shape.ffn,
     )
     config.save_pretrained(folder)
-    write_tokenizer(folder)
+    write_tokenizer(MINILM, folder)
 
 
 SIZES = {"train": 256, "validation": 32, "test": 96, "amazon": 32, "unlabelled": 64}

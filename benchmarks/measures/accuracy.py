@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.measures import memory
 from benchmarks.measures.measure import Measure, Metrics
-from benchmarks.measures.requests import VALIDATION, evaluated
+from benchmarks.measures.requests import VALIDATION, Requests, evaluated
 from reports import statistics
 from reports.facts import Answers
 from reports.records import OK, write_arrays, write_atomically
@@ -52,6 +52,11 @@ SCORES = {
 """Scores of chosen classes and true ones, beside accuracy."""
 
 
+TIMED_APART = 0.25
+"""Allowed distance of timed logits from scored ones, in standard deviations of the latter."""
+ROUNDING = 0.02
+
+
 class BadPredictions(RuntimeError):
     """Predictions that no score can be made from."""
 
@@ -68,6 +73,7 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     splits = evaluated(task, session.options.profile)
     with session.account.spend("scoring"):
         metrics = score(task, splits, predictions, theirs)
+        check_timed(session.requests(cell), splits["test"], predictions)
     keep_labels(splits, session.labels(cell))
     _keep_truth(task, splits["test"], predictions.with_name(f"{task.name}.test.json"))
     session.append(
@@ -82,6 +88,29 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
             "test_answers": answers(task, splits, predictions).to_json(),
         },
     )
+
+
+def check_timed(requests: Requests, test: list[Example], predictions: Path) -> None:
+    """Compare what is answered when it is timed with what is scored: the same texts of the test split.
+
+    Rounding differs with the batch, and so do the ranges that dynamic quantization sees: by 0.12 of
+    the logits' own spread at most, over a hundred predictions of `movies`.
+
+    Raises:
+        BadPredictions: what is fast is not what is right.
+    """
+    row = {example.text: index for index, example in enumerate(test)}
+    with np.load(predictions) as kept:
+        scored = kept["test"]
+        spread = float(scored.std(axis=0).mean())
+        for kind, texts in requests._asdict().items():
+            off = kept[f"request_{kind}"] - scored[[row[text] for text in texts]]
+            rms = float(np.sqrt((off**2).mean()))
+            if not rms <= max(TIMED_APART * spread, ROUNDING):
+                raise BadPredictions(
+                    f"the logits of the texts timed as '{kind}' are {rms:.2g} from those that are "
+                    f"scored (allowed: {TIMED_APART} of their spread, {spread:.2g})"
+                )
 
 
 def answers(task: Task, splits: dict[str, list[Example]], predictions: Path) -> Answers:

@@ -8,7 +8,6 @@ from benchmarks.profiles import Profile
 from tasks.task import Example, Task
 
 SINGLES = 12
-BATCHES = 1
 BATCH_SIZE = 32
 VALIDATION = "validation"
 
@@ -18,7 +17,7 @@ class Requests(NamedTuple):
 
     single: list[str]
     """Texts asked one by one, spread over the quantiles of length."""
-    batch: list[list[str]]
+    batch: list[str]
     """Texts asked 32 at a time, as they come."""
 
 
@@ -27,9 +26,7 @@ def requests_of(texts: list[str]) -> Requests:
     by_length = sorted(texts, key=lambda text: (len(text), text))
     count = min(SINGLES, len(texts))
     single = [by_length[(2 * i + 1) * len(texts) // (2 * count)] for i in range(count)]
-    size = min(BATCH_SIZE, len(texts))
-    batch = [texts[i * size : (i + 1) * size] for i in range(BATCHES)]
-    return Requests(single, [texts for texts in batch if texts])
+    return Requests(single, texts[:BATCH_SIZE])
 
 
 def evaluated(task: Task, profile: Profile) -> dict[str, list[Example]]:

@@ -12,9 +12,10 @@ from benchmarks.measures import weights
 from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.weights import WEIGHT_FILES, Weight, read_weights
 from compressors.lora import ADAPTER
-from models.artifact import FIRST_TOKEN, Artifact, file_sha256
+from models.artifact import FIRST_TOKEN, Artifact
 from models.store import kept_facts
 from reports.records import OK
+from tasks.assets import file_sha256
 
 if TYPE_CHECKING:
     from benchmarks.matrix import Cell

@@ -20,7 +20,7 @@ else:
     with open(file) as opened:
         texts = json.load(opened)
     tokenizer = AutoTokenizer.from_pretrained(source)
-    rows = [tokenizer(text, truncation=True) for text in texts]
+    rows = [tokenizer(text, truncation=True, return_token_type_ids=True) for text in texts]
     OVQuantizer.from_pretrained(model).quantize(
         ov_config=OVConfig(quantization_config=OVQuantizationConfig(num_samples=len(texts))),
         calibration_dataset=Dataset.from_list([dict(row) for row in rows]),

@@ -28,6 +28,7 @@ TOOLS = {
     "model2vec": ["model2vec[distill]==0.10.*", "torch<=2.13.0"],
 }
 """What pip installs for each."""
+MADE = "made"
 
 
 def python_of(tool: str) -> Path:
@@ -35,8 +36,13 @@ def python_of(tool: str) -> Path:
     return cache_folder() / "other-tools" / tool / "bin" / "python"
 
 
+def is_made(tool: str) -> bool:
+    """Say whether a tool's environment was made, and to the end."""
+    return (python_of(tool).parents[1] / MADE).exists()
+
+
 def make(tool: str) -> None:
-    """Make a tool's environment, unless it is there.
+    """Make a tool's environment, or bring it up to date.
 
     Raises:
         CalledProcessError: pip failed.
@@ -45,6 +51,7 @@ def make(tool: str) -> None:
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
     subprocess.run([python, "-m", "pip", "install", "-q", *TOOLS[tool]], check=True)
+    (python.parents[1] / MADE).touch()
 
 
 if __name__ == "__main__":

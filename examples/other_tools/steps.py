@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,10 +30,11 @@ from models.predictors.onnx_runtime import OnnxPredictor
 from models.predictors.onnx_runtime import load as load_ours
 from models.predictors.openvino_runtime import OpenVinoPredictor
 from models.tokenization import Tokens, load_tokenizer
+from tasks.assets import file_sha256
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE))
-from environments import python_of  # noqa: E402
+from environments import TOOLS, is_made, python_of  # noqa: E402
 
 CALIBRATION_TEXTS = 300
 
@@ -51,9 +52,12 @@ class Other(Step):
 
     def plan(self, before: Plan, device: str) -> Plan:
         plan = super().plan(before, device)
-        if not python_of(self.tool).exists():
+        if not is_made(self.tool):
             raise Unsupported(f"python examples/other_tools/environments.py {self.tool}")
         return plan
+
+    def pins(self) -> list[str]:
+        return [file_sha256(HERE / self.script), *TOOLS[self.tool]]
 
     @contextmanager
     def made(self, source: Path, *more: str) -> Iterator[Path]:
@@ -66,7 +70,7 @@ class Other(Step):
             target = Path(scratch, "made")
             target.mkdir()
             command = [python_of(self.tool), HERE / self.script, source, target, *self.how, *more]
-            if (code := subprocess.run(command, check=False).returncode) != 0:
+            if (code := subprocess.run(command, check=False, cwd=scratch).returncode) != 0:
                 raise RuntimeError(f"{self.script} ended with {code}")
             yield target
 
@@ -165,7 +169,7 @@ class Model2Vec(Other):
 
     name: ClassVar[str] = "model2vec"
     family: ClassVar[str] = "transfer"
-    accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
+    accepts: ClassVar[tuple[str, ...]] = (PRETRAINED,)
     produces: ClassVar[str | None] = StaticEmbeddings.produces
     tool: ClassVar[str] = "model2vec"
     script: ClassVar[str] = "by_model2vec.py"
@@ -189,7 +193,8 @@ class Model2Vec(Other):
 class TorchPruning(Step):
     """torch-pruning's pruner, set as in its example for BERT: half of width, heads and FFN.
 
-    Every layer alike, where the example lets layers differ: a head's width must stay the same.
+    Every layer alike, where the example lets layers differ: a head's width must stay the same. The
+    pooler is pruned too: in the example it is what the model gives.
     """
 
     name: ClassVar[str] = "torch-pruning"
@@ -198,6 +203,7 @@ class TorchPruning(Step):
     produces: ClassVar[str | None] = PYTORCH
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "torch-pruning")
     extras: ClassVar[dict[str, str]] = {"torch_pruning": "pruning"}
+    architectures: ClassVar[Collection[str] | None] = ("bert",)
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         import torch
@@ -224,7 +230,7 @@ class TorchPruning(Step):
             prune_num_heads=True,
             head_pruning_ratio=0.5,
             output_transform=lambda made: made.logits.sum(),
-            ignored_layers=[network.bert.pooler, network.classifier],
+            ignored_layers=[network.classifier],
         )
         pruner.step()
         width = attentions[0].query.out_features
@@ -249,8 +255,9 @@ class TheirOnnx(OnnxPredictor):
     def forward(self, batch: Tokens) -> Any:
         import numpy as np
 
-        segments = {"token_type_ids": np.zeros_like(batch.input_ids)}
-        return self.session.run(["logits"], batch._asdict() | segments)[0]
+        given = batch._asdict() | {"token_type_ids": np.zeros_like(batch.input_ids)}
+        wanted = {port.name: given[port.name] for port in self.session.get_inputs()}
+        return self.session.run(["logits"], wanted)[0]
 
 
 class TheirOpenVino(OpenVinoPredictor):
@@ -259,9 +266,9 @@ class TheirOpenVino(OpenVinoPredictor):
     def forward(self, batch: Tokens) -> Any:
         import numpy as np
 
-        segments = {"token_type_ids": np.zeros_like(batch.input_ids)}
-        given = batch._asdict() | segments
-        return np.array(self.any_shape.infer(given, share_inputs=True, share_outputs=True)[0])
+        given = batch._asdict() | {"token_type_ids": np.zeros_like(batch.input_ids)}
+        wanted = {port.any_name: given[port.any_name] for port in self.model.inputs}
+        return np.array(self.any_shape.infer(wanted, share_inputs=True, share_outputs=True)[0])
 
 
 def load_onnx(artifact: Artifact, device: str, threads: int) -> TheirOnnx:

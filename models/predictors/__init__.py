@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,16 +52,10 @@ PYTORCH = Runtime(
     control="finetune",
     devices=("cpu", "cuda", "mps"),
 )
-PYTORCH_CPU = Runtime(PYTORCH.name, PYTORCH.predictor, PYTORCH.modules, PYTORCH.control)
-PYTORCH_GPU = Runtime(
-    PYTORCH.name, PYTORCH.predictor, PYTORCH.modules, PYTORCH.control, ("cuda", "mps")
-)
-TORCHAO = Runtime(
-    PYTORCH.name,
-    PYTORCH.predictor,
-    (*PYTORCH.modules, "torchao.quantization"),
-    PYTORCH.control,
-    ("cpu", "cuda"),
+PYTORCH_CPU = replace(PYTORCH, devices=("cpu",))
+PYTORCH_GPU = replace(PYTORCH, devices=("cuda", "mps"))
+TORCHAO = replace(
+    PYTORCH, modules=(*PYTORCH.modules, "torchao.quantization"), devices=("cpu", "cuda")
 )
 TORCH_COMPILE = Runtime(
     name="torch.compile",
@@ -70,11 +64,8 @@ TORCH_COMPILE = Runtime(
     control="finetune+compile",
     devices=("cpu", "cuda"),
 )
-TORCH_COMPILE_TORCHAO = Runtime(
-    TORCH_COMPILE.name,
-    TORCH_COMPILE.predictor,
-    (*TORCH_COMPILE.modules, "torchao.quantization"),
-    TORCH_COMPILE.control,
+TORCH_COMPILE_TORCHAO = replace(
+    TORCH_COMPILE, modules=(*TORCH_COMPILE.modules, "torchao.quantization"), devices=("cpu",)
 )
 ONNX_RUNTIME = Runtime(
     name="ONNX Runtime",

@@ -15,3 +15,8 @@ def test_every_recipe_of_a_profile_fits_its_models(profile: str) -> None:
     assert len(cells) == len(set(cells))
     for cell in cells:
         parsed(cell.recipe).plan(MODELS.get(cell.model), cell.device)
+
+
+def test_quick_needs_no_extra() -> None:
+    for cell in select(Selection(profile="quick", devices=("cpu",))):
+        assert not [step for step in parsed(cell.recipe).steps if step.extras], cell.recipe

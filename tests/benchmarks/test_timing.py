@@ -164,8 +164,7 @@ def test_the_reference_against_itself(bench: Bench) -> None:
             candidate.close()
         found = speedup(pairs)
         print(f"\nreference against itself: {found.value:.3f} [{found.low:.3f} {found.high:.3f}]")
-        assert found.low < found.high
-        return found.value
+        return found.value if found.low < 1.0 < found.high < 1.5 * found.low else float("nan")
 
     assert within(0.85, 1.15, ratio)
 

@@ -12,7 +12,7 @@ from compressors.building import build
 from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
 from models import MODELS
-from models.minilm_bert import write_tokenizer
+from models.assets import MINILM, write_tokenizer
 from models.model import Model
 from models.own import own_model
 from models.predictors import load_predictor
@@ -59,7 +59,7 @@ def saved(folder: Path, architecture: str) -> tuple[Model, Any]:
     network = AutoModelForSequenceClassification.from_config(config).eval()
     folder.mkdir()
     network.save_pretrained(folder)
-    write_tokenizer(folder)
+    write_tokenizer(MINILM, folder)
     return own_model(str(folder), MODELS), network
 
 

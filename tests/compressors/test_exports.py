@@ -174,6 +174,19 @@ def test_ranges_are_measured_on_training_texts_alone() -> None:
     assert read <= known
 
 
+def test_one_text_is_no_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pathlib import Path
+
+    from compressors.sample import calibration
+    from compressors.workbench import Workbench
+    from tasks import TASKS
+
+    monkeypatch.setattr(Workbench, "texts", lambda *_: ["one text"])
+    bench = Workbench(TASKS["tiny"], 0, "cpu", 1, Path(), lambda *_: None)
+    with pytest.raises(ValueError, match="training texts: 1 are too few, 8 are needed"):
+        calibration(bench, made("finetune"), 0, 50)
+
+
 def test_a_network_without_tables_has_no_int4_embeddings() -> None:
     import openvino
 

@@ -36,10 +36,10 @@ def write_mpnet(folder: Path) -> None:
     """Write an MPNet with MiniLM's tokens behind its own frame, as the real one has them."""
     from transformers import MPNetConfig
 
-    from models.minilm_bert import write_tokenizer
+    from models.assets import MINILM, write_tokenizer
 
     frame = ["<s>", "<pad>", "</s>", "<unk>"]
-    write_tokenizer(folder)
+    write_tokenizer(MINILM, folder)
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
     words = [*frame, *tokenizer["model"]["vocab"], "<mask>"]

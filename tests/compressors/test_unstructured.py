@@ -131,6 +131,8 @@ def test_2of4_is_for_cuda_and_for_widths_that_four_divides() -> None:
         Unsupported, match="widths that 4 divides; this model has hidden 48, FFN 90"
     ):
         recipe.plan(odd, "cuda")
+    with pytest.raises(Unsupported, match="rank 30"):
+        parse_recipe("finetune+svd:30+prune-2of4").plan(model, "cuda")
 
 
 @pytest.mark.parametrize("pruned", PRUNED)
@@ -179,6 +181,11 @@ def test_zeros_stay_through_the_training_of_a_student_and_of_int8() -> None:
 def test_an_adapter_would_fill_them() -> None:
     with pytest.raises(Unsupported, match="the merged adapter would fill the pruned weights"):
         parse_recipe("prune-magnitude:0.5+lora:4").plan(MODELS["tiny-bert"], "cpu")
+
+
+def test_factors_would_fill_them() -> None:
+    with pytest.raises(Unsupported, match="its factors have none of the zeros"):
+        parse_recipe("prune-magnitude:0.5+svd:8").plan(MODELS["tiny-bert"], "cpu")
 
 
 @pytest.mark.parametrize("pruned", PRUNED)

@@ -19,7 +19,7 @@ from tests.compressors.test_structured import network_of
 def _write(kind: str, folder: Path) -> None:
     import transformers
 
-    from models.minilm_bert import write_tokenizer
+    from models.assets import MINILM, write_tokenizer
 
     own: dict[str, dict[str, Any]] = {
         "RobertaConfig": {"max_position_embeddings": 258, "type_vocab_size": 1},
@@ -36,7 +36,7 @@ def _write(kind: str, folder: Path) -> None:
         **{"hidden_dim" if kind == "DistilBertConfig" else "intermediate_size": 96},
     )
     config.save_pretrained(folder)
-    write_tokenizer(folder)
+    write_tokenizer(MINILM, folder)
 
 
 @pytest.fixture(params=["RobertaConfig", "MPNetConfig", "DistilBertConfig", "ElectraConfig"])

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from models import MODELS
-from models.artifact import file_sha256
 from models.hub import write_from_hub
 from models.networks import load_classifier, load_encoder
 from models.tokenization import load_tokenizer, pad, tokenize
 from tasks import TASKS
+from tasks.assets import file_sha256
 from tests.conftest import ROOT
 
 

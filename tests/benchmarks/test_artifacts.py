@@ -1,0 +1,47 @@
+"""What cannot be built is said before any work, and what failed once is not tried again."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks import artifacts
+from benchmarks.artifacts import Artifacts
+from benchmarks.machine import _container_cores
+from benchmarks.matrix import Cell
+from benchmarks.measures.measure import NotMeasured
+from tasks.movies import MOVIES
+
+
+def cell(recipe: str, model: str = "minilm-bert") -> Cell:
+    return Cell("movies", model, recipe, "cpu", 0)
+
+
+def test_refusals_are_known_before_any_work() -> None:
+    refused = [cell("finetune+distill:6"), cell("finetune+distill:6", "minilm-roberta")]
+    [line] = Artifacts(SimpleNamespace()).refusals([cell("finetune"), *refused])  # type: ignore[arg-type]
+    assert line.startswith("finetune+distill:6 of minilm-bert, minilm-roberta is unsupported: ")
+
+
+def test_what_could_not_be_fetched_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: Any) -> Any:
+        raise AssertionError("nothing is looked for")
+
+    monkeypatch.setattr(artifacts.building, "find", build)
+    known = Artifacts(SimpleNamespace())  # type: ignore[arg-type]
+    known.lacking[MOVIES.assets[0]] = "it cannot be fetched"
+    with pytest.raises(NotMeasured, match="it cannot be fetched"):
+        known.of(cell("majority", "none"))
+
+
+@pytest.mark.parametrize(
+    ("says", "cores"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", None)]
+)
+def test_a_container_has_as_many_threads_as_its_quota(
+    tmp_path: Any, says: str, cores: int | None
+) -> None:
+    (tmp_path / "cpu.max").write_text(says)
+    assert _container_cores(tmp_path / "cpu.max") == cores
+    assert _container_cores(tmp_path / "nothing") is None
