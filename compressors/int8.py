@@ -1,4 +1,4 @@
-"""Dynamic int8 of PyTorch: int8 weights in every linear layer, activations quantized at each call."""
+"""Dynamic int8 of PyTorch: weights and embeddings int8, activations quantized at each call."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Int8(Step):
-    """Post-training dynamic quantization (Zafrir et al. 2019, arXiv 1910.06188, of the linear layers).
-
-    Embeddings stay in fp32: they are looked up, not multiplied.
-    """
+    """Post-training dynamic quantization (Zafrir et al. 2019, arXiv 1910.06188), embeddings included."""
 
     name: ClassVar[str] = "int8"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     family: ClassVar[str] = "quantization"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     produces: ClassVar[str | None] = "pytorch-int8"

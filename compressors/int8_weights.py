@@ -51,10 +51,10 @@ def store(
     workbench: Workbench,
 ) -> Artifact:
     """Write a network whose linear layers torchao has quantized, its word embeddings in int8 too."""
-    from models import torchao_weights
+    from models import int8_tables, torchao_weights
 
     if step.int8_embeddings:
-        torchao_weights.quantize_tables(network)
+        int8_tables.quantize_tables(network)
     torchao_weights.save(network, workbench.folder)
     workbench.keep(source, "tokenizer.json")
     return workbench.seal(source, format=step.produces)

@@ -1,6 +1,7 @@
 """PyTorch's dynamically quantized linear layers, stored as plain tensors instead of pickle.
 
-Weights are int8 with one scale a row; activations are quantized at each call, by their range.
+Weights are int8 with one scale a row, large embedding tables too; activations are quantized at each
+call, by their range.
 """
 
 from __future__ import annotations
@@ -10,23 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from models.fitting import fit, restore_buffers
+from models.int8_tables import int8_table, quantize_tables
 from models.networks import config_of
 from models.segments import tell_apart
 
-SCALE = ".weight.scale"
+SCALE, TABLE = ".weight.scale", ".scale"
+"""Ends the name of a linear layer's scales, and of a table's."""
 
 
 def quantize(network: Any) -> Any:
-    """Return a copy of a classifier whose linear layers are dynamically quantized."""
+    """Return a copy of a classifier with dynamically quantized linear layers and int8 tables."""
     import torch
 
     with warnings.catch_warnings():  # torch 2.13 announces the end of quantized tensors
         warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(
+        quantized = torch.ao.quantization.quantize_dynamic(
             network,
             {torch.nn.Linear: torch.ao.quantization.per_channel_dynamic_qconfig},
             inplace=False,
         )
+    quantize_tables(quantized)
+    return quantized
 
 
 def save(network: Any, folder: Path) -> None:
@@ -72,6 +77,9 @@ def load(folder: Path) -> Any:
         )
         for name in names
     }
+    for name in [name.removesuffix(TABLE) for name in tensors if name.endswith(TABLE)]:
+        table = int8_table(tensors.pop(f"{name}.weight"), tensors.pop(name + TABLE))
+        network.set_submodule(name, table)
     network.load_state_dict(tensors, strict=False, assign=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

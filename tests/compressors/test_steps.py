@@ -74,12 +74,19 @@ def test_bf16_halves_the_file() -> None:
     assert np.abs(predict(before) - predict(after)).max() < 0.05
 
 
-def test_int8_stores_every_linear_layer_in_8_bits() -> None:
+def test_int8_stores_every_linear_layer_and_the_words_in_8_bits() -> None:
     after = header(made("finetune+int8"))
     linear = {n for n in after if f"{n}.scale" in after}
     assert len(linear) == 4 * 6 + 2
     assert {after[name]["dtype"] for name in linear} == {"I8"}
-    assert {t["dtype"] for n, t in after.items() if "embeddings" in n} == {"F32"}
+    words = "bert.embeddings.word_embeddings"
+    assert after[f"{words}.weight"]["dtype"] == "I8"
+    others = {n: t for n, t in after.items() if "embeddings" in n and not n.startswith(words)}
+    assert {t["dtype"] for t in others.values()} == {"F32"}
+    sizes = [
+        (made(r).folder / "model.safetensors").stat().st_size for r in ("finetune", "finetune+int8")
+    ]
+    assert sizes[1] < 0.35 * sizes[0]
     assert np.abs(predict(made("finetune")) - predict(made("finetune+int8"))).max() < 0.2
 
 
