@@ -49,6 +49,7 @@ METHODS = (
     "features+pca:64+logistic",
     "static-embeddings+logistic",
     "finetune+distill:2",
+    "student:2",
     "finetune+distill-logits:3",
     "finetune+distill-tiny:3",
     "finetune+distill-relations:3",
@@ -78,6 +79,9 @@ METHODS = (
 )
 """What the full profile has beside the first set: the other methods of the CPU, and chains."""
 
+
+INTO_MINILM = ("finetune+distill-into:minilm-bert", "finetune+distill-into:minilm-bert+onnx-int8")
+"""What a larger model teaches a small one of another architecture."""
 
 CHAINS = (
     "finetune+onnx-int8",
@@ -179,6 +183,7 @@ PROFILES: dict[str, Profile] = {
         tasks=("movies", "valence", "bbc"),
         models=("minilm-bert", "minilm-roberta", "transformer-scratch", "mpnet-base"),
         recipes=(*CONTROLS, *FIRST_SET, *METHODS),
+        recipes_of={"mpnet-base": (*CONTROLS, *FIRST_SET, *METHODS, *INTO_MINILM)},
         pairs=5,
         validation=True,
     ),
