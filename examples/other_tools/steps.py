@@ -7,6 +7,7 @@ Each works in a virtual environment of its own (`environments.py`), reads the fi
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -70,8 +71,10 @@ class Other(Step):
             target = Path(scratch, "made")
             target.mkdir()
             command = [python_of(self.tool), HERE / self.script, source, target, *self.how, *more]
-            if (code := subprocess.run(command, check=False, cwd=scratch).returncode) != 0:
-                raise RuntimeError(f"{self.script} ended with {code}")
+            alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            ended = subprocess.run(command, check=False, cwd=scratch, env=alone)
+            if ended.returncode != 0:
+                raise RuntimeError(f"{self.script} ended with {ended.returncode}")
             yield target
 
     @contextmanager
