@@ -16,7 +16,7 @@ from tasks.assets import cache_folder
 
 TOOLS = {
     "optimum-onnx": ["optimum-onnx[onnxruntime]==0.1.*", "torch<=2.13.0"],
-    "optimum-intel": ["optimum-intel[openvino]==2.2.*", "torch<=2.13.0"],
+    "optimum-intel": ["optimum-intel[openvino]==2.2.*", "datasets", "torch<=2.13.0"],
     # The last version that quantizes ONNX files; it does not know the onnx and NumPy of today.
     "neural-compressor": [
         "neural-compressor==2.6",
@@ -24,8 +24,9 @@ TOOLS = {
         "onnxruntime==1.18.1",
         "numpy<2",
         "setuptools<81",
+        "six",
     ],
-    "model2vec": ["model2vec[distill]==0.10.*", "torch<=2.13.0"],
+    "model2vec": ["model2vec[distill,quantization]==0.10.*", "torch<=2.13.0"],
 }
 """What pip installs for each."""
 MADE = "made"
@@ -51,6 +52,8 @@ def make(tool: str) -> None:
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
     subprocess.run([python, "-m", "pip", "install", "-q", *TOOLS[tool]], check=True)
+    # What another build of PyTorch than the CPU's wants: it cannot be imported beside that one.
+    subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "torchvision"], check=True)
     (python.parents[1] / MADE).touch()
 
 

@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 
 from benchmarks.shipping import SHIPPED
 from compressors import STEPS
-from compressors.onnx_export import ONNX
 from compressors.openvino_export import MODEL
 from compressors.static_embeddings import StaticEmbeddings
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, Unsupported
@@ -38,6 +37,7 @@ sys.path.append(str(HERE))
 from environments import TOOLS, is_made, python_of  # noqa: E402
 
 CALIBRATION_TEXTS = 300
+THEIR_ONNX, THEIR_OPENVINO = "other-onnx", "other-openvino"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class OptimumOnnx(Other):
 
     name: ClassVar[str] = "optimum-onnx"
     family: ClassVar[str] = "conversion"
-    produces: ClassVar[str | None] = "other-onnx"
+    produces: ClassVar[str | None] = THEIR_ONNX
     tool: ClassVar[str] = "optimum-onnx"
     script: ClassVar[str] = "by_optimum_onnx.py"
     how: ClassVar[tuple[str, ...]] = ("fp32",)
@@ -111,17 +111,20 @@ class OptimumOnnxInt8(OptimumOnnx):
 
     name: ClassVar[str] = "optimum-onnx-int8"
     family: ClassVar[str] = "quantization"
-    produces: ClassVar[str | None] = "other-onnx-int8"
+    produces: ClassVar[str | None] = f"{THEIR_ONNX}-int8"
     how: ClassVar[tuple[str, ...]] = ("int8",)
 
 
 @dataclass(frozen=True)
 class NeuralCompressor(Other):
-    """neural-compressor's dynamic quantization of a file of ONNX."""
+    """neural-compressor's dynamic quantization of a file of ONNX that optimum exported.
+
+    Of ours, a network that computes only the first token at its end, it infers wrong shapes.
+    """
 
     name: ClassVar[str] = "neural-compressor-int8"
-    accepts: ClassVar[tuple[str, ...]] = (ONNX,)
-    produces: ClassVar[str | None] = "onnx-int8"
+    accepts: ClassVar[tuple[str, ...]] = (THEIR_ONNX,)
+    produces: ClassVar[str | None] = f"{THEIR_ONNX}-int8"
     tool: ClassVar[str] = "neural-compressor"
     script: ClassVar[str] = "by_neural_compressor.py"
 
@@ -139,7 +142,7 @@ class OptimumIntel(Other):
 
     name: ClassVar[str] = "optimum-intel"
     family: ClassVar[str] = "conversion"
-    produces: ClassVar[str | None] = "other-openvino"
+    produces: ClassVar[str | None] = THEIR_OPENVINO
     tool: ClassVar[str] = "optimum-intel"
     script: ClassVar[str] = "by_optimum_intel.py"
     how: ClassVar[tuple[str, ...]] = ("fp32",)
@@ -162,7 +165,7 @@ class OptimumIntelInt8(OptimumIntel):
 
     name: ClassVar[str] = "optimum-intel-int8"
     family: ClassVar[str] = "quantization"
-    produces: ClassVar[str | None] = "other-openvino-int8"
+    produces: ClassVar[str | None] = f"{THEIR_OPENVINO}-int8"
     how: ClassVar[tuple[str, ...]] = ("int8",)
 
 
@@ -306,5 +309,5 @@ for step in (
 ):
     STEPS[step.name] = step
 for ending in ("", "-int8"):
-    RUNTIMES[f"other-onnx{ending}"] = replace(ONNX_RUNTIME, predictor=f"{__name__}:load_onnx")
-    RUNTIMES[f"other-openvino{ending}"] = replace(OPENVINO, predictor=f"{__name__}:load_openvino")
+    RUNTIMES[f"{THEIR_ONNX}{ending}"] = replace(ONNX_RUNTIME, predictor=f"{__name__}:load_onnx")
+    RUNTIMES[f"{THEIR_OPENVINO}{ending}"] = replace(OPENVINO, predictor=f"{__name__}:load_openvino")
