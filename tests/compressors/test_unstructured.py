@@ -185,7 +185,7 @@ def test_an_adapter_would_fill_them() -> None:
 
 def test_factors_would_fill_them() -> None:
     with pytest.raises(Unsupported, match="its factors have none of the zeros"):
-        parse_recipe("prune-magnitude:0.5+svd:8").plan(MODELS["tiny-bert"], "cpu")
+        parse_recipe("finetune+prune-magnitude:0.5+svd:8").plan(MODELS["tiny-bert"], "cpu")
 
 
 @pytest.mark.parametrize("pruned", PRUNED)
