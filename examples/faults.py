@@ -107,10 +107,10 @@ class FatOnnxInt8(OnnxInt8):
 
     version: ClassVar[int] = 10_000
 
-    def quantize(self, graph, pad_id, source, workbench):
+    def quantize(self, source, workbench):
         import onnx
 
-        super().quantize(graph, pad_id, source, workbench)
+        super().quantize(source, workbench)
         path = workbench.folder / "model.onnx"
         more = " " * int((AMOUNT - 1) * path.stat().st_size)
         model = onnx.load(path)

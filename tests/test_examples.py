@@ -88,6 +88,9 @@ def test_a_fault_is_in_the_cells_of_its_format_alone(
     assert outcome.status == 0, outcome.text
     assert outcome.rows["finetune+onnx-int8"]["agreement"] < 0.9
     assert outcome.rows["finetune"]["agreement"] == 1.0
+    fat = bench(*faulty[:2], "-k", "size", *recipes, "--profile", "smoke", FAULT="fat:2")
+    sizes = {recipe: row["size_bytes"] for recipe, row in fat.rows.items()}
+    assert sizes["finetune+onnx-int8"] > 0.5 * sizes["finetune"]  # it is a third without
     refused = bench(*faulty, *recipes, FAULT="slower:2")
     assert refused.status == pytest.ExitCode.USAGE_ERROR
     assert "one of slow, heavy, wrong, crash, fat, slow-reference, short-test" in refused.text
