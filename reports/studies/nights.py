@@ -47,15 +47,18 @@ RECIPES = ("finetune", "finetune+int8", "finetune+onnx", "finetune+onnx-int8")
 """Cheap cells; the last one gets the faults, and vanishes."""
 
 
-def _spin() -> None:
-    while True:
-        pass
+def _spin(parent: int) -> None:
+    """Keep a core busy for as long as the parent lives: a killed study must not leave it behind."""
+    while os.getppid() == parent:
+        sum(range(1_000_000))
 
 
 @contextmanager
 def busy_core() -> Iterator[None]:
     """Keep one core busy with other work."""
-    process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_spin, args=(os.getpid(),), daemon=True
+    )
     process.start()
     try:
         yield
