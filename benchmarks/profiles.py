@@ -79,7 +79,7 @@ METHODS = (
 )
 """What the full profile has beside the first set: the other methods of the CPU, and chains."""
 
-
+FULL = (*CONTROLS, *FIRST_SET, *METHODS)
 INTO_MINILM = ("finetune+distill-into:minilm-bert", "finetune+distill-into:minilm-bert+onnx-int8")
 """What a larger model teaches a small one of another architecture."""
 
@@ -182,8 +182,8 @@ PROFILES: dict[str, Profile] = {
     "full": Profile(
         tasks=("movies", "valence", "bbc"),
         models=("minilm-bert", "minilm-roberta", "transformer-scratch", "mpnet-base"),
-        recipes=(*CONTROLS, *FIRST_SET, *METHODS),
-        recipes_of={"mpnet-base": (*CONTROLS, *FIRST_SET, *METHODS, *INTO_MINILM)},
+        recipes=FULL,
+        recipes_of={"mpnet-base": (*FULL, *INTO_MINILM)},
         pairs=5,
         validation=True,
     ),

@@ -147,8 +147,12 @@ def _base(model: Model, task: Task, store: Store) -> Artifact:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what an error was raised from: exporters and compilers wrap what they do not know."""
-    while error.__cause__ is not None:
+    """Return what a library's error was raised from: exporters and compilers wrap what they do not know.
+
+    An error of ours says itself what is wrong.
+    """
+    ours = ("compressors", "models", "tasks")
+    while error.__cause__ is not None and type(error).__module__.partition(".")[0] not in ours:
         error = error.__cause__
     return error
 

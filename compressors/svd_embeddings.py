@@ -58,9 +58,8 @@ class SvdEmbeddings(Step):
                 f"{self} does not make the embeddings [{rows}, {width}] smaller: at most {largest}"
             )
         narrow, wide = factor_table(whole_table(words), self.rank)
-        (rows, rank), hidden = narrow.shape, len(wide)
-        table = nn.Embedding(rows, rank, first_of(words).padding_idx, _weight=narrow)
-        widen = nn.Linear(rank, hidden, bias=False)
+        table = nn.Embedding(rows, self.rank, first_of(words).padding_idx, _weight=narrow)
+        widen = nn.Linear(self.rank, len(wide), bias=False)
         widen.weight = nn.Parameter(wide)
         embeddings.word_embeddings = nn.Sequential(table, widen)
         save_network(network, workbench.folder)

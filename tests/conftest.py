@@ -81,6 +81,7 @@ def tuned(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import BertConfig, BertForSequenceClassification
 
     from models.assets import MINILM, write_tokenizer
+    from tasks.assets import fetch
 
     folder = tmp_path_factory.mktemp("user") / "my-model"
     torch.manual_seed(0)
@@ -95,7 +96,7 @@ def tuned(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.2,
     )
     BertForSequenceClassification(config).eval().save_pretrained(folder)
-    write_tokenizer(MINILM, folder)
+    write_tokenizer(fetch(MINILM), folder)
     return folder
 
 

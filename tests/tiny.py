@@ -40,6 +40,7 @@ def write(shape: Shape, folder: Path) -> None:
     from transformers import BertConfig
 
     from models.assets import MINILM, write_tokenizer
+    from tasks.assets import fetch
 
     config = BertConfig(
         vocab_size=30522,
@@ -49,7 +50,7 @@ def write(shape: Shape, folder: Path) -> None:
         intermediate_size=shape.ffn,
     )
     config.save_pretrained(folder)
-    write_tokenizer(MINILM, folder)
+    write_tokenizer(fetch(MINILM), folder)
 
 
 SIZES = {"train": 256, "validation": 32, "test": 96, "amazon": 32, "unlabelled": 64}

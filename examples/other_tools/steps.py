@@ -60,6 +60,16 @@ class Other(Step):
     def pins(self) -> list[str]:
         return [file_sha256(HERE / self.script), *TOOLS[self.tool]]
 
+    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
+        assert source
+        self.write(source, workbench)
+        workbench.keep(source, "tokenizer.json")
+        return workbench.seal(source, format=self.produces, pad_id=0)
+
+    def write(self, source: Artifact, workbench: Workbench) -> None:
+        """Write the network that the tool makes to the workbench's folder."""
+        raise NotImplementedError
+
     @contextmanager
     def made(self, source: Path, *more: str) -> Iterator[Path]:
         """Run the script, and yield the folder that it wrote; what it printed is in the build's log.
@@ -96,13 +106,10 @@ class OptimumOnnx(Other):
     script: ClassVar[str] = "by_optimum_onnx.py"
     how: ClassVar[tuple[str, ...]] = ("fp32",)
 
-    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
-        assert source
+    def write(self, source: Artifact, workbench: Workbench) -> None:
         with self.given(source) as given, self.made(given) as made:
             [file] = made.glob("*.onnx")
             shutil.copyfile(file, workbench.folder / "model.onnx")
-        workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=self.produces, pad_id=0)
 
 
 @dataclass(frozen=True)
@@ -128,12 +135,9 @@ class NeuralCompressor(Other):
     tool: ClassVar[str] = "neural-compressor"
     script: ClassVar[str] = "by_neural_compressor.py"
 
-    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
-        assert source
+    def write(self, source: Artifact, workbench: Workbench) -> None:
         with self.made(source.folder) as made:
             shutil.copyfile(made / "model.onnx", workbench.folder / "model.onnx")
-        workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=self.produces)
 
 
 @dataclass(frozen=True)
@@ -147,16 +151,13 @@ class OptimumIntel(Other):
     script: ClassVar[str] = "by_optimum_intel.py"
     how: ClassVar[tuple[str, ...]] = ("fp32",)
 
-    def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
-        assert source
+    def write(self, source: Artifact, workbench: Workbench) -> None:
         with self.given(source) as given:
             texts = given / "texts.json"
             texts.write_text(json.dumps(workbench.texts("train")[:CALIBRATION_TEXTS]))
             with self.made(given, str(texts)) as made:
                 for file in made.glob("openvino_model.*"):
                     shutil.copyfile(file, (workbench.folder / MODEL).with_suffix(file.suffix))
-        workbench.keep(source, "tokenizer.json")
-        return workbench.seal(source, format=self.produces, pad_id=0)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from models.assets import MINILM, write_tokenizer
 from models.model import Model
 from models.own import own_model
 from models.predictors import load_predictor
+from tasks.assets import fetch
 
 SMALL: dict[str, Any] = {
     "vocab_size": 30522,
@@ -59,7 +60,7 @@ def saved(folder: Path, architecture: str) -> tuple[Model, Any]:
     network = AutoModelForSequenceClassification.from_config(config).eval()
     folder.mkdir()
     network.save_pretrained(folder)
-    write_tokenizer(MINILM, folder)
+    write_tokenizer(fetch(MINILM), folder)
     return own_model(str(folder), MODELS), network
 
 

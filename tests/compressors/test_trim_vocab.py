@@ -37,9 +37,10 @@ def write_mpnet(folder: Path) -> None:
     from transformers import MPNetConfig
 
     from models.assets import MINILM, write_tokenizer
+    from tasks.assets import fetch
 
     frame = ["<s>", "<pad>", "</s>", "<unk>"]
-    write_tokenizer(MINILM, folder)
+    write_tokenizer(fetch(MINILM), folder)
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
     words = [*frame, *tokenizer["model"]["vocab"], "<mask>"]

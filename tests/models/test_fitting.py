@@ -20,6 +20,7 @@ def _write(kind: str, folder: Path) -> None:
     import transformers
 
     from models.assets import MINILM, write_tokenizer
+    from tasks.assets import fetch
 
     own: dict[str, dict[str, Any]] = {
         "RobertaConfig": {"max_position_embeddings": 258, "type_vocab_size": 1},
@@ -36,7 +37,7 @@ def _write(kind: str, folder: Path) -> None:
         **{"hidden_dim" if kind == "DistilBertConfig" else "intermediate_size": 96},
     )
     config.save_pretrained(folder)
-    write_tokenizer(MINILM, folder)
+    write_tokenizer(fetch(MINILM), folder)
 
 
 @pytest.fixture(params=["RobertaConfig", "MPNetConfig", "DistilBertConfig", "ElectraConfig"])
