@@ -31,13 +31,21 @@ BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B"
 
 
 @cache
-def refused(recipe: str, model: str, device: str) -> str | None:
-    """Return why a recipe cannot be built for a model on a device, known before any work."""
+def refused(recipe: str, model: str, device: str, kind: str) -> str | None:
+    """Return why a recipe cannot be built for a model on a device, known before any work.
+
+    Args:
+        kind: of the task: `classification` or `regression`.
+    """
     try:
-        parsed(recipe).plan(MODELS.get(model), device)
+        parsed(recipe).plan(MODELS.get(model), device, kind)
     except Unsupported as error:
         return str(error)
     return None
+
+
+def _refused(cell: Cell) -> str | None:
+    return refused(cell.recipe, cell.model, cell.device, TASKS[cell.task].kind)
 
 
 def assets_of(task: str, model: str) -> list[Asset]:
@@ -61,7 +69,7 @@ class Artifacts:
         """Say before any work which recipes cannot be built, and why: a line a recipe and reason."""
         models: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         for cell in cells:
-            if why_not := refused(cell.recipe, cell.model, cell.device):
+            if why_not := _refused(cell):
                 models[cell.recipe, why_not][cell.model] = None
         return [
             f"{recipe} of {', '.join(names)} is unsupported: {why_not}"
@@ -85,7 +93,7 @@ class Artifacts:
         return found
 
     def _open(self, cell: Cell) -> Artifact:
-        if why_not := refused(cell.recipe, cell.model, cell.device):
+        if why_not := _refused(cell):
             raise NotMeasured(UNSUPPORTED, why_not)
         if why_not := DEVICES[cell.device]():
             raise NotMeasured(SKIPPED, why_not)

@@ -71,6 +71,7 @@ METHODS = (
     "finetune+openvino-int8",
     "finetune+openvino-int4",
     "finetune+trim-vocab+distill-long:3+openvino-int4",
+    "finetune+distill:3+onnx-int8+cascade:0.7",
     "finetune+compile",
     "finetune+int8-compiled",
     "finetune+int8-weights",
@@ -94,6 +95,10 @@ CHAINS = (
     "finetune+distill:4+prune-ffn:0.35+trim-vocab:12000+heal:2+openvino-int4",
     "finetune+distill:3+onnx-int8",
     "finetune+distill:3+trim-vocab+openvino-int4",
+    "finetune+distill:3+trim-vocab:12000+openvino-int4",
+    "finetune+distill:4+trim-vocab:12000+openvino-int4",
+    "finetune+distill:3+trim-vocab:12000+openvino-int4+cascade:0.6",
+    "finetune+distill:3+trim-vocab:12000+openvino-int4+cascade:0.7",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 

@@ -8,9 +8,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from models.artifact import MANIFEST, Artifact
+from models.cascade import confidence_of, parts_of
 from models.segments import SEPARATOR
 
 
@@ -95,6 +97,24 @@ rows = table["embeddings"].astype("float32")  # [vocabulary, outputs]
 known = [[token for token in text.ids if token != {unknown_id}] for text in encoded]
 means = [rows[ids].mean(axis=0) if ids else 0 * rows[0] for ids in known]
 logits = numpy.stack(means) + table["intercept"]"""
+CASCADE = """\
+from contextlib import chdir
+import numpy
+
+def small(texts):
+    with chdir("small"):
+{small}
+    return logits
+
+def large(texts):
+    with chdir("large"):
+{large}
+    return logits
+
+logits = numpy.array(small(texts))
+unsure = 1 / numpy.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1) < {confidence}
+if unsure.any():
+    logits[unsure] = large([text for text, again in zip(texts, unsure) if again])"""
 
 
 def _stock(artifact: Artifact, folder: Path) -> Shipped:
@@ -187,6 +207,16 @@ def _static(artifact: Artifact, folder: Path) -> Shipped:
     return Shipped(STATIC.format(unknown_id=artifact.manifest["unknown_id"]))
 
 
+def _cascade(artifact: Artifact, folder: Path) -> Shipped:
+    """Each part in a folder of its own, as its format ships."""
+    codes = {}
+    for part in parts_of(artifact):
+        target = folder / part.folder.name
+        target.mkdir()
+        codes[target.name] = indent(SHIPPED[part.format](part, target).loading, 8 * " ")
+    return Shipped(CASCADE.format(**codes, confidence=confidence_of(artifact)))
+
+
 def _files(loading: str, *names: str) -> Ship:
     """Copy the files of a format that its runtime opens by itself."""
 
@@ -217,6 +247,7 @@ SHIPPED: dict[str, Ship] = {
     "openvino-int4": _OPENVINO,
     "linear": _linear,
     "static-linear": _static,
+    "cascade": _cascade,
 }
 """What writes each format. Add yours with one line."""
 

@@ -2,6 +2,7 @@
 
 from compressors.as_is import AsIs
 from compressors.bf16 import Bf16
+from compressors.cascade import Cascade
 from compressors.compile import Compile
 from compressors.distill import Distill
 from compressors.distill_into import DistillInto
@@ -86,6 +87,7 @@ STEPS: dict[str, type[Step]] = {
         OpenVinoExport,
         OpenVinoInt8,
         OpenVinoInt4,
+        Cascade,
         Features,
         Pca,
         Logistic,

@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,11 @@ def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device
         *names,
     )
     keys = []
-    for step in recipe.built.steps:
-        key = _hash(key, _fingerprint(step))
+    steps = recipe.built.steps
+    for index, step in enumerate(steps):
+        other = step.other_source(steps[:index])
+        beside = step_keys(Recipe(other), model, task, seed, device)[-1:] if other else []
+        key = _hash(key, _fingerprint(step), *beside)
         keys.append(key)
     return keys
 
@@ -82,6 +85,19 @@ def find(
     return store.folder(key) if store.has(key) else None
 
 
+@dataclass(frozen=True)
+class Order:
+    """What is the same for all steps of a build."""
+
+    model: Model | None
+    task: Task
+    seed: int
+    device: str
+    threads: int
+    progress: Progress
+    store: Store
+
+
 def build(
     recipe: str, model: str, task: str, seed: int, device: str, threads: int, progress: Progress
 ) -> str:
@@ -93,40 +109,49 @@ def build(
     import torch
 
     torch.set_num_threads(threads)
-    store, steps = Store(), parse_recipe(recipe).built
     source = None if model == NO_MODEL else MODELS[model]
-    keys = step_keys(steps, source, TASKS[task], seed, device)
-    artifact = _base(source, TASKS[task], store) if source else None
+    order = Order(source, TASKS[task], seed, device, threads, progress, Store())
+    return str(_build(parse_recipe(recipe).built, order).folder)
+
+
+def _build(recipe: Recipe, order: Order) -> Artifact:
+    steps = recipe.steps
+    keys = step_keys(recipe, order.model, order.task, order.seed, order.device)
+    artifact = _base(order.model, order.task, order.store) if order.model else None
     teacher: Artifact | None = None
-    for index, (step, key) in enumerate(zip(steps.steps, keys, strict=True)):
-        prefix = str(Recipe(steps.steps[: index + 1]))
+    for index, (step, key) in enumerate(zip(steps, keys, strict=True)):
+        prefix = str(Recipe(steps[: index + 1]))
 
         def make(
             folder: Path,
             step: Step = step,
             parent: Artifact | None = artifact,
             teacher: Artifact | None = teacher,
+            before: tuple[Step, ...] = steps[:index],
             prefix: str = prefix,
         ) -> None:
+            other = step.other_source(before)
+            beside = _build(Recipe(other).built, order) if other else None
             bench = Workbench(
-                TASKS[task],
-                seed,
-                device,
-                threads,
+                order.task,
+                order.seed,
+                order.device,
+                order.threads,
                 folder,
-                lambda f, w: progress(f, f"{prefix}: {w}"),
+                lambda f, w: order.progress(f, f"{prefix}: {w}"),
                 teacher,
+                beside,
             )
-            _apply(step, parent, bench, model, prefix)
+            _apply(step, parent, bench, order.model.name if order.model else NO_MODEL, prefix)
 
-        progress(0.0, prefix)
-        made = store.build(key, make)
+        order.progress(0.0, prefix)
+        made = order.store.build(key, make)
         # A network that recovered from pruning does not take its teacher's place.
         if step.teaches and teacher in (None, artifact):
             teacher = made
         artifact = made
     assert artifact
-    return str(artifact.folder)
+    return artifact
 
 
 def _base(model: Model, task: Task, store: Store) -> Artifact:
@@ -182,6 +207,9 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
         "parent": parent.sha256 if parent else None,
         "versions": library_versions(step.libraries),
     }
+    lineage = list(parent.lineage) if parent else []
+    if bench.other:
+        lineage += [step for step in bench.other.lineage if step not in lineage]
     task = bench.task
     seal(
         bench.folder,
@@ -196,7 +224,7 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
             "model": model,
             "recipe": prefix,
             "seed": bench.seed,
-            "lineage": [*(parent.lineage if parent else []), cost],
+            "lineage": [*lineage, cost],
         },
         tuple(f["name"] for f in made.manifest["files"] if not f["needed"]),
     )

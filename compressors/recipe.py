@@ -47,30 +47,39 @@ class Recipe:
     def prefixes(self) -> list[str]:
         """What is built on the way: `finetune`, `finetune+distill:3`, … and the recipe itself."""
         steps = self.built.steps
-        return [str(Recipe(steps[:end])) for end in range(1, len(steps) + 1)]
+        names: dict[str, None] = {}
+        for end, step in enumerate(steps):
+            if other := step.other_source(steps[:end]):
+                names |= dict.fromkeys(Recipe(other).prefixes)
+            names[str(Recipe(steps[: end + 1]))] = None
+        return list(names)
 
     @property
     def needs_model(self) -> bool:
         return NOTHING not in self.steps[0].accepts
 
-    def plan(self, model: Model | None, device: str) -> Plan:
-        """Say what the recipe would make of a model on a device.
+    def plan(self, model: Model | None, device: str, kind: str = "classification") -> Plan:
+        """Say what the recipe would make of a model on a device, for a kind of task.
 
         Raises:
             Unsupported: a step cannot do it; the message says which and why.
         """
-        plan = _start(model) if model else Plan(NOTHING)
-        for step in self.steps:
+        plan = _start(model, kind) if model else Plan(NOTHING, kind=kind)
+        for index, step in enumerate(self.steps):
             plan = step.plan(plan, device)
+            if other := step.other_source(self.steps[:index]):
+                Recipe(other).plan(model, device, kind)
         runtime = RUNTIMES[plan.format]
         if device not in runtime.devices:
             raise Unsupported(f"{runtime.name} runs {plan.format} on {', '.join(runtime.devices)}")
         return plan
 
 
-def _start(model: Model) -> Plan:
+def _start(model: Model, kind: str) -> Plan:
     has_head = model.head is not None
-    return Plan(PRETRAINED, model.shape, architecture=model.architecture, has_head=has_head)
+    return Plan(
+        PRETRAINED, model.shape, architecture=model.architecture, has_head=has_head, kind=kind
+    )
 
 
 def parse_recipe(text: str) -> Recipe:
@@ -134,12 +143,16 @@ def _check_formats(recipe: Recipe, text: str) -> None:
     first = recipe.steps[0]
     format = NOTHING if NOTHING in first.accepts else PRETRAINED
     maker: Step | None = None
-    for step in recipe.steps:
+    for index, step in enumerate(recipe.steps):
         if format not in step.accepts:
             raise RecipeError(
                 f"recipe '{text}': '{step}' needs {' or '.join(step.accepts)}, "
                 f"but gets {format} there{_advice(step, format, maker)}"
             )
+        try:
+            step.other_source(recipe.steps[:index])
+        except Unsupported as error:
+            raise RecipeError(f"recipe '{text}': {error}") from None
         if step.format_after(format) != format:
             format, maker = step.format_after(format), step
     if format not in RUNTIMES:

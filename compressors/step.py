@@ -37,6 +37,8 @@ class Plan:
     """The `model_type` of a user's own model; None for a built-in one, which every step knows."""
     has_head: bool = False
     """The model brings a head that is fine-tuned already."""
+    kind: str = "classification"
+    """Of the task: `classification` or `regression`."""
     sparse: bool = False
     """A step made weights zero, and the steps after it keep them so."""
 
@@ -61,8 +63,8 @@ class Step:
 
     name: ClassVar[str]
     family: ClassVar[str]
-    """training, distillation, quantization, pruning, factorization, vocabulary, transfer, conversion
-    or control."""
+    """training, distillation, quantization, pruning, factorization, vocabulary, transfer, conversion,
+    early-exit or control."""
     accepts: ClassVar[tuple[str, ...]]
     """Formats that it can start from."""
     produces: ClassVar[str | None]
@@ -121,6 +123,17 @@ class Step:
     def teaches(self) -> bool:
         """Say whether it makes a network fine-tuned on the labels: a teacher for the steps after it."""
         return self.produces == PYTORCH and self.family in ("training", "transfer")
+
+    def other_source(self, before: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Return the steps of another artifact that it reads beside its source; most read none.
+
+        Args:
+            before: the steps of its source.
+
+        Raises:
+            Unsupported: `before` has nothing that it could read.
+        """
+        return ()
 
     def pins(self) -> list[str]:
         """Return the revisions of the models that it reads beside its source."""

@@ -80,7 +80,25 @@ def disturbance(info: dict[str, Any]) -> str | None:
     )
 
 
-def zeros(table: list[Row], run: Run) -> list[str]:
+def notes(table: list[Row], run: Run) -> list[str]:
+    """Say of single rows what their figures do not."""
+    return [*_zeros(table, run), *_two_speeds(table)]
+
+
+def _two_speeds(table: list[Row]) -> list[str]:
+    """Say of each cascade what its median hides."""
+    said = []
+    for row in table:
+        if row["status"] == OK and "early-exit" in row["families"] and row["speedup"]:
+            tail = row["latency_single_p95_ms"]
+            said.append(
+                f"{row['recipe']} of {row['model']}: p50 is of the texts that its small model answers "
+                f"alone{f', p95 {tail:.2f} ms' if tail else ''}; faster is of all"
+            )
+    return said
+
+
+def _zeros(table: list[Row], run: Run) -> list[str]:
     """Say of each pruned network with many zeros that its file is dense, and what it is when zipped."""
     pruned = [
         row

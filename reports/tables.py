@@ -16,7 +16,7 @@ from typing import Any
 from tabulate import DataRow, TableFormat, tabulate
 
 from reports import gains
-from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, disturbance, rows, zeros
+from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, disturbance, notes, rows
 from reports.page import page
 from reports.pick import WITHIN, Pick, extremes, picks, sentences, within
 from reports.records import OK, SCHEMA, read_run, write_atomically
@@ -226,7 +226,7 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
         *([timed] if samples else []),
         f"{machine.get('cpu', 'unknown CPU')}, {machine.get('cores', '?')} cores, {instructions}; {libraries}",
     ]
-    lines += info.get("zeros", [])
+    lines += info.get("of_rows", [])
     if warning := disturbance(info):
         lines.append(warning)
     return "\n".join(_wrapped(lines[1:]))
@@ -326,7 +326,7 @@ def reports_of(folder: Path, against: Path | None = None) -> tuple[str, dict[str
     """
     run = read_run(folder)
     table = rows(run)
-    info = run.info | {"zeros": zeros(table, run)}
+    info = run.info | {"of_rows": notes(table, run)}
     over_nights = None if against is None else trends(run, against)
     return terminal(table, info), {
         "leaderboard.md": markdown(table, info),

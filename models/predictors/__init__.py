@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from models.artifact import Artifact, open_artifact
+from models.cascade import parts_of
 
 
 class Predictor(Protocol):
@@ -84,6 +85,7 @@ LINEAR = Runtime(
     predictor="models.predictors.linear:load",
     modules=("sklearn.feature_extraction.text",),
 )
+CASCADE = Runtime(name="two models", predictor="models.predictors.cascade:load", modules=())
 STATIC = Runtime(
     name="NumPy",
     predictor="models.predictors.static:load",
@@ -108,18 +110,24 @@ RUNTIMES: dict[str, Runtime] = {
     "openvino-int4": OPENVINO,
     "linear": LINEAR,
     "static-linear": STATIC,
+    "cascade": CASCADE,
 }
 """Format of an artifact to the runtime that executes it. Add yours with one line."""
 
 
 def modules_of(artifact: Artifact) -> list[str]:
-    """Return what loading an artifact imports: its runtime's modules and its architecture's."""
+    """Return what loading an artifact imports: its runtime's modules and its architecture's.
+
+    Of a cascade those of both its parts.
+    """
     runtime = RUNTIMES[artifact.format]
     modules = [*runtime.modules, runtime.predictor.partition(":")[0]]
     config = artifact.folder / "config.json"
     if any(module.startswith("transformers.") for module in modules) and config.exists():
         kind = json.loads(config.read_text(encoding="utf-8"))["model_type"].replace("-", "_")
         modules.append(f"transformers.models.{kind}.modeling_{kind}")
+    for part in parts_of(artifact):
+        modules += modules_of(part)
     return modules
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,11 +44,36 @@ class Phases:
 
     def of_hungry(self) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(memory, "read_manifest", lambda folder: SimpleNamespace(format="hungry"))
+            artifact = SimpleNamespace(format="hungry", folder=Path("nowhere"))
+            patch.setattr(memory, "read_manifest", lambda folder: artifact)
             patch.setattr(memory, "load_predictor", lambda *_: Hungry())
             np.ones(400 * MIB, np.uint8).sum()  # a peak of before: it must not count
             requests = Requests(single=["one", "two"], batch=["three"] * 4)
             return memory.Subject("", "cpu", 1).memory(requests)
+
+
+def cached_share(file: Path) -> float:
+    """Share of a file's pages that the kernel holds in memory."""
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY) as view:
+        pages = (ctypes.c_ubyte * -(-len(view) // mmap.PAGESIZE))()
+        start = ctypes.c_char.from_buffer(view)
+        failed = ctypes.CDLL(None).mincore(
+            ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(view)), pages
+        )
+        del start
+    assert not failed
+    return sum(page & 1 for page in pages) / len(pages)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="no page cache to advise")
+def test_files_are_loaded_from_disk(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "weights"
+    file.parent.mkdir()
+    file.write_bytes(bytes(8 * MIB))
+    if cached_share(file) < 1:
+        pytest.skip("this file system does not use the page cache")
+    memory.forget_cached(tmp_path)
+    assert cached_share(file) < 0.1
 
 
 @pytest.mark.skipif(not is_exact(), reason="the kernel cannot reset a peak")

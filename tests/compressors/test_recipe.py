@@ -96,6 +96,7 @@ def test_declarations(name: str) -> None:
         "vocabulary",
         "transfer",
         "conversion",
+        "early-exit",
         "control",
     ]
     assert step.__doc__

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reports.leaderboard import ROW_FIELDS, rows, zeros
+from reports.leaderboard import ROW_FIELDS, notes, rows
 from reports.records import Metric, Record, Run
 from reports.tables import WIDTH, csv_text, latex, markdown, recommended, terminal
 
@@ -178,7 +178,17 @@ def test_a_pruned_row_says_that_its_dense_file_gains_nothing() -> None:
     for name, value in {"parameters": 100, "nonzero_parameters": 60, "zipped_bytes": 70e6}.items():
         found[2].metrics[name] = Metric(value, "", None)
     pruned = run([*FOUR, *found])
-    assert zeros(rows(pruned), pruned) == [
+    assert notes(rows(pruned), pruned) == [
         "finetune+prune-magnitude:0.5 of m: 40% of its parameters are zero; a dense file and dense "
         "kernels gain nothing by them (100.0 MB, 70.0 MB zipped)"
+    ]
+
+
+def test_a_cascade_says_what_its_median_hides() -> None:
+    found = records("finetune+distill:3+onnx-int8+cascade:0.7", 0.89, 40e6, 8.0)
+    found[0].facts["families"] = ["training", "distillation", "quantization", "early-exit"]
+    several = run([*FOUR, *found])
+    assert notes(rows(several), several) == [
+        "finetune+distill:3+onnx-int8+cascade:0.7 of m: p50 is of the texts that its small model "
+        "answers alone; faster is of all"
     ]
