@@ -209,12 +209,15 @@ def _static(artifact: Artifact, folder: Path) -> Shipped:
 
 def _cascade(artifact: Artifact, folder: Path) -> Shipped:
     """Each part in a folder of its own, as its format ships."""
-    codes = {}
+    codes, notes = {}, []
     for part in parts_of(artifact):
         target = folder / part.folder.name
         target.mkdir()
-        codes[target.name] = indent(SHIPPED[part.format](part, target).loading, 8 * " ")
-    return Shipped(CASCADE.format(**codes, confidence=confidence_of(artifact)))
+        shipped = SHIPPED[part.format](part, target)
+        codes[target.name] = indent(shipped.loading, 8 * " ")
+        notes += [f"{target.name}: {shipped.note}"] if shipped.note else []
+    loading = CASCADE.format(**codes, confidence=confidence_of(artifact))
+    return Shipped(loading, " ".join(notes))
 
 
 def _files(loading: str, *names: str) -> Ship:

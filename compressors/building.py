@@ -64,9 +64,9 @@ def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device
     keys = []
     steps = recipe.built.steps
     for index, step in enumerate(steps):
-        other = step.other_source(steps[:index])
-        beside = step_keys(Recipe(other), model, task, seed, device)[-1:] if other else []
-        key = _hash(key, _fingerprint(step), *beside)
+        read = step.other_source(steps[:index])
+        other = step_keys(Recipe(read), model, task, seed, device)[-1:] if read else []
+        key = _hash(key, _fingerprint(step), *other)
         keys.append(key)
     return keys
 
@@ -86,7 +86,7 @@ def find(
 
 
 @dataclass(frozen=True)
-class Order:
+class Job:
     """What is the same for all steps of a build."""
 
     model: Model | None
@@ -110,14 +110,14 @@ def build(
 
     torch.set_num_threads(threads)
     source = None if model == NO_MODEL else MODELS[model]
-    order = Order(source, TASKS[task], seed, device, threads, progress, Store())
-    return str(_build(parse_recipe(recipe).built, order).folder)
+    job = Job(source, TASKS[task], seed, device, threads, progress, Store())
+    return str(_build(parse_recipe(recipe).built, job).folder)
 
 
-def _build(recipe: Recipe, order: Order) -> Artifact:
+def _build(recipe: Recipe, job: Job) -> Artifact:
     steps = recipe.steps
-    keys = step_keys(recipe, order.model, order.task, order.seed, order.device)
-    artifact = _base(order.model, order.task, order.store) if order.model else None
+    keys = step_keys(recipe, job.model, job.task, job.seed, job.device)
+    artifact = _base(job.model, job.task, job.store) if job.model else None
     teacher: Artifact | None = None
     for index, (step, key) in enumerate(zip(steps, keys, strict=True)):
         prefix = str(Recipe(steps[: index + 1]))
@@ -130,22 +130,23 @@ def _build(recipe: Recipe, order: Order) -> Artifact:
             before: tuple[Step, ...] = steps[:index],
             prefix: str = prefix,
         ) -> None:
-            other = step.other_source(before)
-            beside = _build(Recipe(other).built, order) if other else None
+            steps_of_other = step.other_source(before)
+            other = _build(Recipe(steps_of_other).built, job) if steps_of_other else None
+            job.progress(0.0, prefix)  # what fails from here on is this step
             bench = Workbench(
-                order.task,
-                order.seed,
-                order.device,
-                order.threads,
+                job.task,
+                job.seed,
+                job.device,
+                job.threads,
                 folder,
-                lambda f, w: order.progress(f, f"{prefix}: {w}"),
+                lambda f, w: job.progress(f, f"{prefix}: {w}"),
                 teacher,
-                beside,
+                other,
             )
-            _apply(step, parent, bench, order.model.name if order.model else NO_MODEL, prefix)
+            _apply(step, parent, bench, job.model.name if job.model else NO_MODEL, prefix)
 
-        order.progress(0.0, prefix)
-        made = order.store.build(key, make)
+        job.progress(0.0, prefix)
+        made = job.store.build(key, make)
         # A network that recovered from pruning does not take its teacher's place.
         if step.teaches and teacher in (None, artifact):
             teacher = made
@@ -205,6 +206,7 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
         "threads": bench.threads,
         "bf16": bf16_is_fast(bench.device) if "torch" in step.libraries else None,
         "parent": parent.sha256 if parent else None,
+        "other": bench.other.sha256 if bench.other else None,
         "versions": library_versions(step.libraries),
     }
     lineage = list(parent.lineage) if parent else []

@@ -27,7 +27,7 @@ class Cascade(Step):
     """
 
     name: ClassVar[str] = "cascade"
-    family: ClassVar[str] = "early-exit"
+    family: ClassVar[str] = "cascade"
     accepts: ClassVar[tuple[str, ...]] = (
         PYTORCH,
         "pytorch-bf16",
@@ -56,7 +56,7 @@ class Cascade(Step):
             for step in before
             if step.family not in SMALLER and (step is first or not step.teaches)
         )
-        if first is None or rest == before:
+        if first is None or not any(step.family in SMALLER for step in before):
             raise Unsupported(
                 f"{self} asks the chain without its student where that is unsure: a fine-tuned "
                 "network must come first, then what makes it smaller ('finetune+distill:3+…')"

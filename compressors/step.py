@@ -64,7 +64,7 @@ class Step:
     name: ClassVar[str]
     family: ClassVar[str]
     """training, distillation, quantization, pruning, factorization, vocabulary, transfer, conversion,
-    early-exit or control."""
+    cascade or control."""
     accepts: ClassVar[tuple[str, ...]]
     """Formats that it can start from."""
     produces: ClassVar[str | None]

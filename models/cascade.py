@@ -11,8 +11,8 @@ from models.artifact import Artifact
 
 SMALL, LARGE = "small", "large"
 SETTINGS = "cascade.json"
-NOT_READ = ("files", "lineage", "sha256", "manifest_sha256")
-"""What a part's manifest has that no predictor reads."""
+READ = ("format", "outputs", "max_tokens", "pad_id")
+"""What predictors read of a part's manifest."""
 
 
 def write(folder: Path, small: Artifact, large: Artifact, confidence: float) -> None:
@@ -24,7 +24,7 @@ def write(folder: Path, small: Artifact, large: Artifact, confidence: float) -> 
                 target = folder / name / file["name"]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(part.folder / file["name"], target)
-        settings[name] = {k: v for k, v in part.manifest.items() if k not in NOT_READ}
+        settings[name] = {k: part.manifest[k] for k in READ if k in part.manifest}
     (folder / SETTINGS).write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 

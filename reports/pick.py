@@ -9,17 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from reports.leaderboard import NO_MODEL, REFERENCES, Row
+from reports.leaderboard import NO_MODEL, REFERENCES, Row, typical_ms
 from reports.records import OK
 
 WITHIN = 0.01
 """The share of the best reference's quality that may be lost, where nothing else is said."""
 KEPT = "kept_of_best_reference"
 """Of a task's models one is shipped: what a row keeps of a bad model's quality says nothing."""
+TYPICAL = "typical_ms"
+"""Milliseconds that a text takes: see `typical_ms`."""
 WEIGHTS = {"speed": 1.0, "size": 1.0}
 """What counts by default: half the time is worth as much as half the bytes."""
 WEIGHED = {
-    "speed": "latency_single_p50_ms",
+    "speed": TYPICAL,
     "size": "size_bytes",
     "memory": "memory_inference_peak_bytes",
     "build": "build_seconds",
@@ -232,11 +234,16 @@ def _pick(
 
 
 def _against_best(group: list[Row]) -> list[Row]:
-    """Return the rows with what they keep of the best reference's quality."""
+    """Return the rows with what they keep of the best reference's quality, and what a text takes."""
     known = [row for row in group if row["quality"] and row["quality_retained"]]
     best = max((row["quality"] / row["quality_retained"] for row in known), default=None)
     return [
-        row | {KEPT: row["quality"] / best if best and row["quality"] else None} for row in group
+        row
+        | {
+            KEPT: row["quality"] / best if best and row["quality"] else None,
+            TYPICAL: typical_ms(row, group),
+        }
+        for row in group
     ]
 
 
@@ -280,7 +287,7 @@ def extremes(pick: Pick) -> list[str]:
     rows = [row for row in pick.fitting if row["recipe"] not in REFERENCES]
     best: dict[str, tuple[str, bool]] = {
         "smallest": ("size_bytes", False),
-        "fastest": ("latency_single_p50_ms", False),
+        "fastest": (TYPICAL, False),
         "most accurate": ("quality", True),
     }
     leads: dict[str, list[str]] = defaultdict(list)

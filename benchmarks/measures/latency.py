@@ -1,8 +1,8 @@
 """Latency, timed inside workers in turns with the reference's worker.
 
 `single` is one text a call, text to logits; `batch` is 32. A pair is a fresh candidate process
-against a reference process; they take turns in blocks A B B A, the idle one stopped, and in each
-block every request is asked once before it is timed. The speed-up's interval is taken over pairs:
+against a reference process; they take turns in blocks A B B A, the idle one stopped, and at each
+turn every request is asked once before it is timed. The speed-up's interval is taken over pairs:
 what varies most is the process, not the call.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -163,17 +164,20 @@ class Timed:
         gc.collect()
         gc.freeze()
 
-    def block(self, kind: Kind) -> list[float]:
-        """Answer every request twice, and return the seconds of each second call.
+    def blocks(self, kind: Kind, count: int) -> list[list[float]]:
+        """Answer every request once, then time `count` blocks of all: seconds [count, requests].
 
         After the other's turn the caches are cold, as they are not under load.
 
         Raises:
             WrongLogits: what was fast is not what was right.
         """
-        requests = self.requests[kind]
-        for texts in reversed(requests):
+        for texts in reversed(self.requests[kind]):
             self._answer(texts)
+        return [self._block(kind) for _ in range(count)]
+
+    def _block(self, kind: Kind) -> list[float]:
+        requests = self.requests[kind]
         gc.disable()
         seconds, answers = [], []
         for texts in requests:
@@ -256,10 +260,11 @@ def time_pair(candidate: Worker, reference: Worker | None, rounds: int) -> Pair:
     order: dict[Kind, list[Worker | None]] = {"single": turns * rounds, "batch": turns}
     for kind, workers in order.items():
         blocks: dict[int, list[list[float]]] = {}
-        for worker in workers:
+        for worker, turn in groupby(workers):
             if worker is not None:
                 with awake(worker):
-                    blocks.setdefault(id(worker), []).append(worker.call("block", kind=kind))
+                    timed = worker.call("blocks", kind=kind, count=len(list(turn)))
+                blocks.setdefault(id(worker), []).extend(timed)
         pair.candidate[kind] = np.array(blocks[id(candidate)]).T
         if pair.reference is not None:
             pair.reference[kind] = np.array(blocks[id(reference)]).T

@@ -1,9 +1,9 @@
 """Memory of a process of its own: while loading, when loaded, while predicting, and in all.
 
 The figures count from what is resident once the runtime is imported; `memory_process_peak_bytes`
-is the whole process, which is what a container needs that returns freed memory too. Loading reads
-the files from disk, and so does `load_seconds`. The same process then predicts the evaluated
-splits: one load serves both.
+is the whole process, which is what a container needs that returns freed memory too. On Linux
+the files are not in the page cache when they are loaded. The same process then predicts the
+evaluated splits: one load serves both.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,7 +193,8 @@ def forget_cached(folder: Path) -> None:
         return
     for file in filter(Path.is_file, folder.rglob("*")):
         with file.open("rb") as opened:
-            os.fsync(opened.fileno())  # what is not written yet cannot be dropped
+            with suppress(OSError):  # a read-only file system has nothing to write
+                os.fsync(opened.fileno())  # what is not written yet cannot be dropped
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 

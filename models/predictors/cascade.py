@@ -26,7 +26,7 @@ class CascadePredictor:
     def forward(self, batch: tuple[list[str], Any]) -> np.ndarray:
         texts, tokens = batch
         logits = np.array(self.small.forward(tokens))
-        unsure = np.flatnonzero(surest(logits) < self.confidence)
+        unsure = np.flatnonzero(highest_probability(logits) < self.confidence)
         if unsure.size:
             logits[unsure] = self.large.forward(self.large.encode([texts[i] for i in unsure]))
         return logits
@@ -35,7 +35,7 @@ class CascadePredictor:
         return predict_in_batches(self, texts, batch_size)
 
 
-def surest(logits: np.ndarray) -> np.ndarray:
+def highest_probability(logits: np.ndarray) -> np.ndarray:
     """Return each row's highest probability: [n, classes] to [n]."""
     return 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
 

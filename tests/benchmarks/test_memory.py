@@ -47,9 +47,13 @@ class Phases:
             artifact = SimpleNamespace(format="hungry", folder=Path("nowhere"))
             patch.setattr(memory, "read_manifest", lambda folder: artifact)
             patch.setattr(memory, "load_predictor", lambda *_: Hungry())
+            dropped: list[Path] = []
+            patch.setattr(memory, "forget_cached", dropped.append)
             np.ones(400 * MIB, np.uint8).sum()  # a peak of before: it must not count
             requests = Requests(single=["one", "two"], batch=["three"] * 4)
-            return memory.Subject("", "cpu", 1).memory(requests)
+            figures = memory.Subject("", "cpu", 1).memory(requests)
+            assert dropped == [artifact.folder]
+            return figures
 
 
 def cached_share(file: Path) -> float:

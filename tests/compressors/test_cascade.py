@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from benchmarks.measures import size
+from compressors.building import StepFailed, build, step_keys
+from compressors.cascade import Cascade
 from compressors.recipe import RecipeError, parse_recipe
 from compressors.step import Unsupported
 from models import MODELS
 from models.predictors import load_predictor, modules_of
-from models.predictors.cascade import surest
+from models.predictors.cascade import highest_probability
 from tasks import TASKS
 from tests.compressors.test_steps import made
 
@@ -23,16 +25,67 @@ def test_the_small_one_answers_what_it_is_sure_of_and_the_large_one_the_rest() -
         load_predictor(made(recipe), "cpu", 1) for recipe in (CHAIN, "finetune+onnx-int8")
     )
     alone = np.concatenate([small.predict([text]) for text in texts])
-    bound = round(float(np.median(surest(alone))), 3)
+    bound = round(float(np.median(highest_probability(alone))), 3)
     cascade = load_predictor(made(f"{CHAIN}+cascade:{bound:g}"), "cpu", 1)
-    unsure = surest(alone) < bound
+    unsure = highest_probability(alone) < bound
     assert 0 < unsure.sum() < len(texts)
     for text, small_says, asks in zip(texts, alone, unsure, strict=True):
         expected = large.predict([text])[0] if asks else small_says
         np.testing.assert_allclose(cascade.predict([text])[0], expected, atol=1e-5)
+
+
+def test_a_batch_is_answered_as_its_texts_are_alone() -> None:
+    texts = [e.text for e in TASKS["tiny"].splits()["test"][:60]]
+    chain = "finetune+distill:1+onnx"
+    sure = highest_probability(load_predictor(made(chain), "cpu", 1).predict(texts))
+    bound = round(float(np.median(sure)), 3)
+    cascade = load_predictor(made(f"{chain}+cascade:{bound:g}"), "cpu", 1)
+    near = np.abs(sure - bound) < 1e-3  # rounding chooses who answers
+    alone = np.concatenate([cascade.predict([text]) for text in texts])
     together = cascade.predict(texts, batch_size=7)
-    assert together.shape == alone.shape
-    assert np.isfinite(together).all()
+    np.testing.assert_allclose(together[~near], alone[~near], atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", ["bf16", "openvino-int8"])
+def test_any_runtime_can_run_the_two(runtime: str) -> None:
+    for step in parse_recipe(f"finetune+{runtime}").steps:
+        for module in step.extras:
+            pytest.importorskip(module)
+    cascade = load_predictor(made(f"finetune+distill:1+{runtime}+cascade:0.999"), "cpu", 1)
+    large = load_predictor(made(f"finetune+{runtime}"), "cpu", 1)
+    np.testing.assert_allclose(cascade.predict(["dull"]), large.predict(["dull"]), atol=1e-5)
+
+
+def test_its_key_depends_on_the_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key() -> str:
+        recipe = parse_recipe(f"{CHAIN}+cascade")
+        return step_keys(recipe, MODELS["tiny-bert"], TASKS["tiny"], 0, "cpu")[-1]
+
+    first = key()
+    monkeypatch.setattr(
+        Cascade, "other_source", lambda self, before: parse_recipe("finetune:1+onnx-int8").steps
+    )
+    assert key() != first
+
+
+def test_a_failure_is_of_the_chain_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Cascade, "apply", failing)
+    with pytest.raises(StepFailed, match=r"^cascade:0\.9: ValueError: no$"):
+        build(
+            f"{CHAIN}+cascade:0.9",
+            "tiny-bert",
+            "tiny",
+            0,
+            "cpu",
+            1,
+            lambda _, what: told.append(what),
+        )
+    assert told[-1] == str(parse_recipe(f"{CHAIN}+cascade:0.9").built)
+
+
+def failing(self: Cascade, source: object, workbench: object) -> None:
+    raise ValueError("no")
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_declarations(name: str) -> None:
         "vocabulary",
         "transfer",
         "conversion",
-        "early-exit",
+        "cascade",
         "control",
     ]
     assert step.__doc__
