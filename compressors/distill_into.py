@@ -27,14 +27,14 @@ class DistillInto(Step):
     """
 
     name: ClassVar[str] = "distill-into"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     family: ClassVar[str] = "distillation"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     produces: ClassVar[str | None] = PYTORCH
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
 
     model: str = headline_name("minilm-bert", choices=MODELS)
-    epochs: int = 1
+    epochs: int = 3
     learning_rate: float = 1e-4
     temperature: float = 2.0
 
