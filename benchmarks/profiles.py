@@ -97,8 +97,8 @@ CHAINS = (
     "finetune+distill:3+trim-vocab+openvino-int4",
     "finetune+distill:3+trim-vocab:12000+openvino-int4",
     "finetune+distill:4+trim-vocab:12000+openvino-int4",
-    "finetune+distill:3+trim-vocab:12000+openvino-int4+cascade:0.6",
-    "finetune+distill:3+trim-vocab:12000+openvino-int4+cascade:0.7",
+    "finetune+distill:3+trim-vocab+openvino-int4+cascade:0.6",
+    "finetune+distill:3+trim-vocab+openvino-int4+cascade:0.7",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 
