@@ -227,14 +227,16 @@ def _mark_pareto(table: list[Row]) -> None:
     """
     import numpy as np
 
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[tuple[Row, list[Any]]]] = defaultdict(list)
     for row in table:
         row["pareto"] = False
-        measured = (row.get("quality"), row.get("size_bytes"), typical_ms(row, table))
-        if row["status"] == OK and None not in measured:
-            groups[row["task"], row["device"], row["seed"]].append(row)
+        quality: Any = row.get("quality")
+        size, takes = row.get("size_bytes"), typical_ms(row, table)
+        if row["status"] == OK and None not in (quality, size, takes):
+            point = [-quality, size, takes]
+            groups[row["task"], row["device"], row["seed"]].append((row, point))
     for group in groups.values():
-        points = np.array([[-r["quality"], r["size_bytes"], typical_ms(r, table)] for r in group])
-        for row, point in zip(group, points, strict=True):
+        points = np.array([point for _, point in group])
+        for (row, _), point in zip(group, points, strict=True):
             no_worse = (points <= point).all(axis=1)
             row["pareto"] = not (no_worse & (points < point).any(axis=1)).any()

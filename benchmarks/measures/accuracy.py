@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.matrix import Cell
     from benchmarks.session import Session
     from models.artifact import Artifact
+from models.cascade import parts_of
 
 METRICS: Metrics = {
     "quality_metric": ("", None),
@@ -75,7 +76,7 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     with session.account.spend("scoring"):
         metrics = score(task, splits, predictions, theirs)
         # Of a cascade's texts near its bound either answer is right, and rounding chooses.
-        middle = np.median if artifact.format == "cascade" else np.mean
+        middle = np.median if parts_of(artifact) else np.mean
         check_timed(session.requests(cell), splits["test"], predictions, middle)
     keep_labels(splits, session.labels(cell))
     _keep_truth(task, splits["test"], predictions.with_name(f"{task.name}.test.json"))
