@@ -33,6 +33,8 @@ from benchmarks.zygote import die_with_parent
 
 Start = Literal["spawn", "fork"]
 LEAVING_SECONDS = 5
+SOCKET_FOLDER_BYTES = 85
+"""Longest folder of the zygote's socket: its address may have 103 bytes (macOS), 18 are its name."""
 OWNER = "leanboard-"
 """Begins the name of a file that says which process a temporary folder belongs to."""
 PRELOAD = (
@@ -106,7 +108,8 @@ def remove_sockets_of_the_dead() -> None:
 
 def context(start: Start) -> Any:
     """Return the multiprocessing context of a way to start."""
-    if start == "spawn" or "forkserver" not in multiprocessing.get_all_start_methods():
+    zygotes = "forkserver" in multiprocessing.get_all_start_methods()
+    if start == "spawn" or not zygotes or len(os.fsencode(get_temp_dir())) > SOCKET_FOLDER_BYTES:
         return multiprocessing.get_context("spawn")
     # Its socket lies in a folder of ours that a kill would leave behind: say whose it was.
     Path(get_temp_dir(), f"{OWNER}{os.getpid()}").touch()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,20 +194,32 @@ def test_workers_end_with_a_killed_parent(extension: str) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_the_socket_of_a_killed_run_goes(
-    extension: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_socket_of_a_killed_run_goes(extension: str, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import os, signal\nfrom tests.benchmarks.test_workers import subject\n"
         f"worker = subject({extension!r})\nos.kill(os.getpid(), signal.SIGKILL)"
     )
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    assert list((tmp_path / "tmp").glob("*/listener-*"))
-    remove_sockets_of_the_dead()
-    assert not list((tmp_path / "tmp").glob("pymp-*"))
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path may be too long for a socket
+        monkeypatch.setenv("TMPDIR", folder)
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        assert list(Path(folder).glob("*/listener-*"))
+        remove_sockets_of_the_dead()
+        assert not list(Path(folder).glob("pymp-*"))
+
+
+def test_a_temporary_folder_too_long_for_a_socket(extension: str, tmp_path: Path) -> None:
+    folder = tmp_path / ("t" * 100)
+    folder.mkdir()
+    code = (
+        "from tests.benchmarks.test_workers import subject\n"
+        f"with subject({extension!r}) as worker: print(worker.call('add', a=3, b=4))"
+    )
+    environment = os.environ | {"TMPDIR": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "7\n", done.stderr
 
 
 def test_a_function_in_a_worker_of_its_own(tmp_path: Path) -> None:
