@@ -12,8 +12,8 @@ from models.predictors import RUNTIMES, pytorch
 from tasks import TASKS
 from tests.tiny import SIZES, small_task
 
-WARM_UP_CALLS = 2 * 12 + 2 * 1
-"""Before the first timed block: a block of `single` and one of `batch`, each asked once to warm up."""
+WARM_UP_CALLS = 12
+"""Before the first timed block: each request of `single` is asked once."""
 CRASHES = {
     "load": "while it is loaded",
     "predict": "on the 500th text of the test split",

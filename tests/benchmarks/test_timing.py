@@ -179,6 +179,9 @@ def test_what_is_timed_must_be_what_was_right(requests: Requests, tmp_path: Path
     with np.load(tmp_path / "right.npz") as kept:
         wrong = {name: logits + 0.1 for name, logits in kept.items()}
     np.savez(tmp_path / "wrong.npz", **wrong)  # type: ignore[arg-type]
-    Timed(folder, "cpu", THREADS, requests, str(tmp_path / "right.npz"))
-    with pytest.raises(WrongLogits, match=r"differ from the quality run's by 0\.1"):
-        Timed(folder, "cpu", THREADS, requests, str(tmp_path / "wrong.npz"))
+    right = Timed(folder, "cpu", THREADS, requests, str(tmp_path / "right.npz"))
+    off = Timed(folder, "cpu", THREADS, requests, str(tmp_path / "wrong.npz"))
+    for kind in right.requests:
+        assert np.shape(right.blocks(kind, 1)) == (1, len(right.requests[kind]))
+        with pytest.raises(WrongLogits, match=r"differ from the quality run's by 0\.1"):
+            off.blocks(kind, 1)
