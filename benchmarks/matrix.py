@@ -122,9 +122,10 @@ def select(selection: Selection) -> list[Cell]:
     ]
     devices = [one_of("device", name, DEVICES) for name in selection.devices or present()]
     chosen = {
-        (task, model): _recipes(selection, profile.recipes_for(task, model))
+        (task, model, device): _recipes(selection, profile.recipes_for(task, model, device))
         for task in tasks
         for model in models
+        for device in devices
     }
     cells = {
         Cell(
@@ -138,7 +139,7 @@ def select(selection: Selection) -> list[Cell]:
         for seed in selection.seeds or profile.seeds
         for task in tasks
         for model in models
-        for recipe in chosen[task, model]
+        for recipe in chosen[task, model, device]
         if recipe.needs_model or device == "cpu"
         if not (recipe.needs_model and model == NO_MODEL)
     }

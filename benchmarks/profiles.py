@@ -81,6 +81,11 @@ METHODS = (
 """What the full profile has beside the first set: the other methods of the CPU, and chains."""
 
 FULL = (*CONTROLS, *FIRST_SET, *METHODS)
+ON_GPU = {
+    "cuda": ("finetune+fp16", "finetune+fp8", "finetune+prune-2of4"),
+    "mps": ("finetune+fp16",),
+}
+"""The methods of the devices that have what they need."""
 INTO_MINILM = ("finetune+distill-into:minilm-bert", "finetune+distill-into:minilm-bert+onnx-int8")
 """What a larger model teaches a small one of another architecture."""
 
@@ -112,6 +117,8 @@ class Profile:
     recipes: tuple[str, ...]
     recipes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By model, or by task/model, where one has others than `recipes`."""
+    recipes_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By device, what is run there beside."""
     seeds: tuple[int, ...] = (0,)
     pairs: int = 3
     """Fresh candidate / reference pairs behind a speed-up's interval."""
@@ -122,10 +129,11 @@ class Profile:
     validation: bool = False
     """Score the validation split too: whoever chooses among the rows chooses there, not on test."""
 
-    def recipes_for(self, task: str, model: str) -> tuple[str, ...]:
-        """Return the recipes of a task and a model."""
+    def recipes_for(self, task: str, model: str, device: str) -> tuple[str, ...]:
+        """Return the recipes of a task and a model on a device."""
         by = self.recipes_of
-        return by.get(f"{task}/{model}") or by.get(model, self.recipes)
+        everywhere = by.get(f"{task}/{model}") or by.get(model, self.recipes)
+        return (*everywhere, *self.recipes_on.get(device, ()))
 
 
 PROFILES: dict[str, Profile] = {
@@ -141,6 +149,7 @@ PROFILES: dict[str, Profile] = {
         models=("minilm-bert", "minilm-roberta", "transformer-scratch"),
         recipes=QUICK,
         recipes_of=QUICK_OF,
+        recipes_on=dict.fromkeys(ON_GPU, ("finetune+fp16",)),
         rounds=1,
         shifted_cap=500,
     ),
@@ -189,6 +198,7 @@ PROFILES: dict[str, Profile] = {
         models=("minilm-bert", "minilm-roberta", "transformer-scratch", "mpnet-base"),
         recipes=FULL,
         recipes_of={"mpnet-base": (*FULL, *INTO_MINILM)},
+        recipes_on=ON_GPU,
         pairs=5,
         validation=True,
     ),

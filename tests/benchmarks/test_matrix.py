@@ -20,3 +20,15 @@ def test_every_recipe_of_a_profile_fits_its_models(profile: str) -> None:
 def test_quick_needs_no_extra() -> None:
     for cell in select(Selection(profile="quick", devices=("cpu",))):
         assert not [step for step in parsed(cell.recipe).steps if step.extras], cell.recipe
+
+
+@pytest.mark.parametrize(
+    ("profile", "device"), [("quick", "cuda"), ("full", "cuda"), ("full", "mps")]
+)
+def test_a_gpu_runs_its_own_methods_beside(profile: str, device: str) -> None:
+    chosen = PROFILES[profile].recipes_on[device]
+    assert "finetune+fp16" in chosen
+    cells = select(Selection(profile=profile, devices=("cpu", device), models=("minilm-bert",)))
+    assert {cell.device for cell in cells if cell.recipe in chosen} == {device}
+    for recipe in chosen:
+        assert parsed(recipe).plan(MODELS["minilm-bert"], device)

@@ -17,7 +17,7 @@ def test_every_chain_can_be_built_and_is_in_the_profile(measured: Measured) -> N
     profile = PROFILES["recommended"]
     for choice in measured.choices:
         parsed(choice.recipe).plan(MODELS[measured.model], "cpu")
-        assert choice.recipe in profile.recipes_for(measured.task, measured.model)
+        assert choice.recipe in profile.recipes_for(measured.task, measured.model, "cpu")
     assert measured.task in profile.tasks
     assert measured.model in profile.models
 

@@ -14,7 +14,7 @@ from models import MODELS
 from models.predictors import load_predictor, modules_of
 from models.predictors.cascade import highest_probability
 from tasks import TASKS
-from tests.compressors.test_steps import made
+from tests.compressors.artifacts import made
 
 CHAIN = "finetune+distill:1+onnx-int8"
 

@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.catalogue import steps
-from compressors.building import step_keys
 from compressors.distill import Distill, keep_layers, layer_at
-from compressors.distill_into import DistillInto
 from compressors.distill_relations import DistillRelations, relation_loss
 from compressors.distill_tiny import squared_error
 from compressors.live_teacher import LiveTeacher
-from compressors.recipe import RecipeError, parse_recipe
+from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
 from compressors.student import Student
 from compressors.teaching import TEXTS, compare, width_map
@@ -26,12 +23,11 @@ from compressors.workbench import Workbench
 from models import MODELS
 from models.artifact import Artifact, seal
 from models.attention import QUERY_KEY_VALUE, listening, scores
-from models.model import Model, Shape
 from models.networks import layers_of, load_classifier
 from models.sparse import keep_zeros
 from models.tokenization import load_tokenizer, pad, tokenize
 from tasks import TASKS
-from tests.compressors.test_steps import header, made, predict
+from tests.compressors.artifacts import header, made, predict
 
 VARIANTS = ("distill", "distill-long", "distill-logits", "distill-tiny", "distill-relations")
 
@@ -325,112 +321,3 @@ def test_attention_is_compared_head_by_head_only_where_there_are_the_same_heads(
     with pytest.raises(Unsupported, match=r"distill-tiny:2 compares attention head by head"):
         parse_recipe("finetune+distill-tiny:2").steps[1].plan(fewer, "cpu")
     assert parse_recipe("finetune+distill-relations:2").steps[1].plan(fewer, "cpu").shape
-
-
-# Into another model.
-
-
-def write_other(folder: Path) -> None:
-    """Write a BERT of two layers x 32 and a tokenizer of 300 tokens of its own."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import BertConfig
-
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=300, special_tokens=special, show_progress=False, limit_alphabet=100
-    )
-    texts = sorted(e.text for e in TASKS["tiny"].splits()["train"])
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer.save(str(folder / "tokenizer.json"))
-    BertConfig(
-        vocab_size=300,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-    ).save_pretrained(folder)
-
-
-OTHER = Model(
-    name="other-bert",
-    title="BERT of 2 layers x 32 and a vocabulary of its own",
-    shape=Shape(layers=2, hidden=32, heads=4, ffn=64),
-    revision="other-1",
-    source="nothing",
-    licence="Apache-2.0",
-    write=write_other,
-    pretrained=False,
-)
-
-
-@pytest.fixture
-def other(monkeypatch: pytest.MonkeyPatch) -> Model:
-    monkeypatch.setitem(MODELS, OTHER.name, OTHER)
-    return OTHER
-
-
-def test_distill_into_gives_the_student_its_own_tokenizer_and_shape(other: Model) -> None:
-    student = made("finetune+distill-into:other-bert")
-    assert header(student)["bert.embeddings.word_embeddings.weight"]["shape"] == [300, 32]
-    assert load_tokenizer(student.folder, 128).get_vocab_size() == 300
-    assert student.manifest["shape"] == other.shape.to_json()
-    assert student.manifest["model"] == "tiny-bert"
-    assert student.manifest["student"] == "other-bert"
-    assert student.manifest["distillation"]["teacher"] == made("finetune").sha256
-    assert [step["step"] for step in student.lineage] == ["finetune", "distill-into:other-bert"]
-    assert np.isfinite(predict(student)).all()
-    after = made("finetune+distill-into:other-bert+prune-ffn:0.5+heal+onnx")
-    assert after.manifest["distillation"]["teacher"] == made("finetune").sha256
-    assert np.isfinite(predict(after)).all()
-
-
-def test_the_students_revision_is_part_of_the_key(
-    other: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def keys() -> list[str]:
-        recipe = parse_recipe("finetune+distill-into:other-bert")
-        return step_keys(recipe, MODELS["tiny-bert"], TASKS["tiny"], 0, "cpu")
-
-    before = keys()
-    monkeypatch.setitem(MODELS, OTHER.name, replace(OTHER, revision="other-2"))
-    assert keys()[0] == before[0]
-    assert keys()[1] != before[1]
-
-
-def test_a_models_name_is_a_value() -> None:
-    assert str(parse_recipe("finetune+distill-into")) == "finetune+distill-into:minilm-bert"
-    text = "finetune+distill-into:minilm-roberta+int8"
-    assert str(parse_recipe(text)) == text
-    plan = parse_recipe("finetune+distill-into:minilm-bert").plan(MODELS["mpnet-base"], "cpu")
-    assert plan.shape == MODELS["minilm-bert"].shape
-    assert plan.teacher == MODELS["mpnet-base"].shape
-    assert "  distill-into:MODEL  one of minilm-bert, minilm-roberta, " in steps()
-    assert "; by default minilm-bert" in steps()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "finetune+distill-into:minilm-brt",
-            "'distill-into:minilm-brt': unknown model 'minilm-brt'; did you mean 'minilm-bert'.; "
-            "models: minilm-bert, ",
-        ),
-        ("finetune+distill-into:", "'distill-into:': unknown model ''; models: "),
-        ("finetune+distill-into:3", "unknown model '3'; models: "),
-        ("distill-into:minilm-bert", "needs pytorch, but gets pretrained there"),
-        ("finetune+heal:0", "'heal:0' is out of range: 1 to 50"),
-    ],
-)
-def test_what_does_not_fit(text: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        parse_recipe(text)
-
-
-def test_distill_into_reads_the_same_field_as_it_prints() -> None:
-    assert str(DistillInto("minilm-roberta")) == "distill-into:minilm-roberta"
-    assert DistillInto("minilm-roberta").pins() == [MODELS["minilm-roberta"].revision]

@@ -15,7 +15,7 @@ from compressors.step import Unsupported
 from models import MODELS
 from models.artifact import Artifact
 from models.predictors import load_predictor
-from tests.compressors.test_steps import made, predict
+from tests.compressors.artifacts import made, predict
 from tests.models.test_first_token import classifier
 
 pytest.importorskip("openvino")

@@ -6,38 +6,19 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import models
 from benchmarks.measures import size
-from compressors.building import build, step_keys
+from compressors.building import step_keys
 from compressors.recipe import parse_recipe
-from models.artifact import Artifact, open_artifact
-from models.predictors import load_predictor
+from models.artifact import open_artifact
 from tasks import TASKS
+from tests.compressors.artifacts import header, made, predict
 
 MODELS = ("minilm-bert", "minilm-roberta", "tiny-bert")
-
-
-def made(recipe: str, model: str = "tiny-bert", task: str = "tiny", *, seed: int = 0) -> Artifact:
-    model = "none" if recipe in ("majority", "tfidf-logistic") else model
-    return open_artifact(Path(build(recipe, model, task, seed, "cpu", 1, lambda *_: None)))
-
-
-def header(artifact: Artifact) -> dict[str, Any]:
-    """Read dtypes and shapes as they lie in the safetensors file."""
-    data = (artifact.folder / "model.safetensors").read_bytes()
-    tensors = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    tensors.pop("__metadata__", None)
-    return tensors
-
-
-def predict(artifact: Artifact, n: int = 40) -> np.ndarray:
-    texts = [e.text for e in TASKS["tiny"].splits()["test"][:n]]
-    return load_predictor(artifact, "cpu", 1).predict(texts)
 
 
 def test_finetune_trains_everything() -> None:

@@ -16,7 +16,7 @@ from compressors.step import Plan, Unsupported
 from models import MODELS
 from models.artifact import Artifact, open_artifact
 from models.model import Shape
-from tests.compressors.test_steps import header, made, predict
+from tests.compressors.artifacts import header, made, predict
 
 SHAPE = Shape(layers=4, hidden=48, heads=4, ffn=96)
 

@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks.measures import size
 from compressors import STEPS
-from compressors.building import build
 from compressors.recipe import parse_recipe
 from compressors.step import PYTORCH, Plan, Step, Unsupported
 from compressors.workbench import Workbench
@@ -20,15 +19,12 @@ from models import MODELS
 from models.artifact import Artifact, open_artifact, seal
 from models.predictors import RUNTIMES, load_predictor
 from tasks import TASKS
-from tests.compressors.test_steps import header
+from tests.compressors.artifacts import header, made
 
 WORDS = "bert.embeddings.word_embeddings"
 FFN = "bert.encoder.layer.0.intermediate.dense"
+MINILM = "minilm-bert"
 MINILM_ROWS, HIDDEN, INNER = 30522, 384, 1536
-
-
-def made(recipe: str, model: str = "minilm-bert", task: str = "tiny") -> Artifact:
-    return open_artifact(Path(build(recipe, model, task, 0, "cpu", 1, lambda *_: None)))
 
 
 def bytes_of(artifact: Artifact) -> int:
@@ -93,7 +89,7 @@ def test_compile_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["int8-compiled", "int8-weights"])
 def test_int8_stores_8_bits_a_weight_embeddings_included(name: str) -> None:
-    artifact = made(f"finetune+{name}")
+    artifact = made(f"finetune+{name}", MINILM)
     after = header(artifact)
     scaled = {n for n in after if f"{n.removesuffix('.weight')}.scale" in after}
     assert len({n for n in scaled if n.endswith(".weight")}) == 6 * 6 + 2 + 1
@@ -101,8 +97,8 @@ def test_int8_stores_8_bits_a_weight_embeddings_included(name: str) -> None:
     assert after[f"{FFN}.weight"]["shape"] == [INNER, HIDDEN]
     assert after[f"{FFN}.scale"]["shape"] == [INNER, 1]
     assert after[f"{WORDS}.weight"]["shape"] == [MINILM_ROWS, HIDDEN]
-    assert bytes_of(artifact) < 0.27 * bytes_of(made("finetune"))
-    figures, before = size.measure(artifact), size.measure(made("finetune"))
+    assert bytes_of(artifact) < 0.27 * bytes_of(made("finetune", MINILM))
+    figures, before = size.measure(artifact), size.measure(made("finetune", MINILM))
     assert figures["parameters"] == before["parameters"]
     assert figures["macs"] == before["macs"]
 
@@ -110,15 +106,15 @@ def test_int8_stores_8_bits_a_weight_embeddings_included(name: str) -> None:
 def test_embeddings_can_stay_as_they_are(tmp_path: Path) -> None:
     from compressors.int8_weights import Int8Weights
 
-    source = made("finetune")
+    source = made("finetune", MINILM)
     kept = applied(Int8Weights(int8_embeddings=False), source, tmp_path / "kept")
     assert header(kept)[f"{WORDS}.weight"]["dtype"] == "F32"
-    both = made("finetune+int8-weights")
+    both = made("finetune+int8-weights", MINILM)
     assert np.abs(predict(kept) - predict(both)).max() < 0.05
 
 
 def test_int4_stores_two_weights_a_byte() -> None:
-    artifact = made("finetune+int4-weights")
+    artifact = made("finetune+int4-weights", MINILM)
     after = header(artifact)
     packed = {n for n, t in after.items() if t["dtype"] == "U8"}
     assert len(packed) == 6 * 6 + 1
@@ -129,8 +125,10 @@ def test_int4_stores_two_weights_a_byte() -> None:
         "data_offsets": None,
     }
     assert after["classifier.weight"]["dtype"] == "I8"
-    assert bytes_of(artifact) < 0.21 * bytes_of(made("finetune"))
-    assert size.measure(artifact)["parameters"] == size.measure(made("finetune"))["parameters"]
+    assert bytes_of(artifact) < 0.21 * bytes_of(made("finetune", MINILM))
+    assert (
+        size.measure(artifact)["parameters"] == size.measure(made("finetune", MINILM))["parameters"]
+    )
 
 
 def test_int4_packing_is_exact_and_zero_stays_zero() -> None:
@@ -244,7 +242,7 @@ def test_gpu_formats_are_unsupported_on_the_cpu(name: str) -> None:
 
 
 def test_fp16_halves_the_file(tmp_path: Path) -> None:
-    source = made("finetune")
+    source = made("finetune", MINILM)
     artifact = applied(STEPS["fp16"](), source, tmp_path / "fp16")
     assert {t["dtype"] for t in header(artifact).values()} == {"F16"}
     assert bytes_of(artifact) == pytest.approx(bytes_of(source) / 2, rel=0.02)
@@ -252,7 +250,7 @@ def test_fp16_halves_the_file(tmp_path: Path) -> None:
 
 
 def test_fp8_stores_8_bits_a_weight_of_the_linear_layers(tmp_path: Path) -> None:
-    source = made("finetune")
+    source = made("finetune", MINILM)
     artifact = applied(STEPS["fp8"](), source, tmp_path / "fp8")
     after = header(artifact)
     assert after[f"{FFN}.weight"]["dtype"] == "F8_E4M3"

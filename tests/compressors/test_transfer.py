@@ -27,8 +27,8 @@ from models.predictors import RUNTIMES, load_predictor
 from models.store import Store
 from models.tokenization import load_tokenizer, tokenize
 from tasks import TASKS
+from tests.compressors.artifacts import header, made, predict
 from tests.compressors.test_distillation import bench, tokens
-from tests.compressors.test_steps import header, made, predict
 from tests.conftest import ROOT
 
 RECIPES = (

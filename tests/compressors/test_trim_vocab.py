@@ -21,7 +21,7 @@ from models.model import Model, Shape
 from models.predictors import load_predictor
 from models.tokenization import load_tokenizer, tokenize
 from tasks import TASKS
-from tests.compressors.test_steps import header, made, predict
+from tests.compressors.artifacts import header, made, predict
 
 TINY = Shape(layers=2, hidden=48, heads=4, ffn=96)
 SIZES = {

@@ -16,7 +16,7 @@ from models import MODELS
 from models.artifact import Artifact
 from models.model import Shape
 from tasks import TASKS
-from tests.compressors.test_steps import made, predict
+from tests.compressors.artifacts import made, predict
 
 PRUNED = (
     "finetune+prune-magnitude:0.5",

@@ -10,7 +10,7 @@ import pytest
 
 from models import MODELS
 from models.model import Model, Shape
-from tests.compressors.test_steps import made, predict
+from tests.compressors.artifacts import made, predict
 from tests.compressors.test_structured import network_of
 
 # Every architecture.

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from models.predictors import modules_of
-from tests.compressors.test_steps import made
+from tests.compressors.artifacts import made
 from tests.conftest import ROOT
 
 CODE = """
