@@ -122,8 +122,8 @@ class Profile:
     seeds: tuple[int, ...] = (0,)
     pairs: int = 3
     """Fresh candidate / reference pairs behind a speed-up's interval."""
-    rounds: int = 2
-    """Blocks A B B A a pair."""
+    seconds: float = 2.0
+    """How long a pair's calls of one text are timed for, in as many blocks A B B A as that takes."""
     shifted_cap: int | None = None
     """Texts of each shifted split: the first ones, always the same."""
     validation: bool = False
@@ -141,7 +141,7 @@ PROFILES: dict[str, Profile] = {
         tasks=("movies",),
         models=("minilm-bert",),
         recipes=(*CONTROLS, REFERENCE, "finetune+int8", "finetune+onnx-int8", "features+logistic"),
-        rounds=1,
+        seconds=0.5,
         shifted_cap=200,
     ),
     "quick": Profile(
@@ -150,7 +150,7 @@ PROFILES: dict[str, Profile] = {
         recipes=QUICK,
         recipes_of=QUICK_OF,
         recipes_on=dict.fromkeys(ON_GPU, ("finetune+fp16",)),
-        rounds=1,
+        seconds=1.0,
         shifted_cap=500,
     ),
     "nightly": Profile(
@@ -159,14 +159,14 @@ PROFILES: dict[str, Profile] = {
         recipes=QUICK,
         recipes_of=QUICK_OF,
         pairs=5,
-        rounds=4,
+        seconds=3.5,
         shifted_cap=500,
     ),
     "post-training": Profile(
         tasks=("movies",),
         models=("minilm-bert",),
         recipes=(*CONTROLS, *POST_TRAINING),
-        rounds=1,
+        seconds=1.0,
         shifted_cap=500,
     ),
     "chains": Profile(
@@ -174,7 +174,7 @@ PROFILES: dict[str, Profile] = {
         models=("minilm-bert",),
         recipes=(*CONTROLS, REFERENCE, *CHAINS),
         seeds=(0, 1, 2),
-        rounds=1,
+        seconds=1.0,
         shifted_cap=500,
         validation=True,
     ),

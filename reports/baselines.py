@@ -22,18 +22,20 @@ from reports.facts import DISTURBED, CellFacts, RunFacts
 from reports.limits import limits, spreads
 from reports.records import OK, write_atomically
 
-SCHEMA = 2
+SCHEMA = 3
 
 
-def _without_medians(data: dict[str, Any]) -> dict[str, Any]:
-    """Forget the pairs of schema 1: they were of each text's median block, not its undisturbed ones."""
+def _without_pairs(data: dict[str, Any]) -> dict[str, Any]:
+    """Forget the pairs of schemas 1 and 2: of each text's median and quartile, not its fastest block."""
     for cell in data["cells"].values():
         cell.pop("pairs", None)
         cell["nights"] = {}
     return data
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _without_medians}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = dict.fromkeys(
+    (1, 2), _without_pairs
+)
 """From each older schema to the next one, in memory. Add a line when the format changes."""
 FILE = "baseline.json"
 KEPT_NIGHTS = 20

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks.extensions import module_name
-from benchmarks.measures.latency import Timed, time_pair
+from benchmarks.measures.latency import MOST_ROUNDS, Timed, rounds_that_last, time_pair
 from benchmarks.measures.memory import Subject
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.workers import Worker
@@ -157,7 +157,7 @@ def test_the_reference_against_itself(bench: Bench) -> None:
         pairs = []
         for _ in range(3):
             reference, candidate = bench.timed(REFERENCE), bench.timed(REFERENCE)
-            pair = time_pair(candidate, reference, rounds=2)
+            pair = time_pair(candidate, reference, rounds=4)
             assert pair.reference
             pairs.append((pair.reference["single"], pair.candidate["single"]))
             reference.close()
@@ -167,6 +167,41 @@ def test_the_reference_against_itself(bench: Bench) -> None:
         return found.value if found.low < 1.0 < found.high < 1.5 * found.low else float("nan")
 
     assert within(0.85, 1.15, ratio)
+
+
+class Paced:
+    """Stands for a worker whose block of calls takes so long."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.awake = seconds, False
+
+    def resume(self) -> None:
+        self.awake = True
+
+    def pause(self) -> None:
+        self.awake = False
+
+    def call(self, method: str, kind: str, count: int) -> list[list[float]]:
+        assert self.awake
+        return [[self.seconds / 4] * 4] * count
+
+
+@pytest.mark.parametrize(
+    ("seconds", "candidate", "reference", "rounds"),
+    [
+        (1.0, 0.05, 0.2, 2),  # A B B A: 0.5 s
+        (1.0, 0.2, None, 3),
+        (2.0, 0.001, 0.003, MOST_ROUNDS),
+        (0.5, 1.0, 1.0, 1),
+    ],
+)
+def test_what_is_fast_is_timed_more_often(
+    seconds: float, candidate: float, reference: float | None, rounds: int
+) -> None:
+    other: Any = reference and Paced(reference)
+    fast: Any = Paced(candidate)
+    assert rounds_that_last(seconds, fast, other) == rounds
+    assert not fast.awake
 
 
 def test_what_is_timed_must_be_what_was_right(requests: Requests, tmp_path: Path) -> None:

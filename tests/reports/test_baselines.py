@@ -124,7 +124,7 @@ def damaged(whole: str, how: str) -> str:
     [
         ("cut", "is cut or damaged"),
         ("edited", "was edited by hand"),
-        ("newer", "schema 99 is newer than 2: upgrade Leanboard"),
+        ("newer", "schema 99 is newer than 3: upgrade Leanboard"),
         ("other", "is no baseline"),
         ("empty", "is empty"),
     ],
@@ -142,11 +142,12 @@ def test_a_damaged_file_is_named_and_never_used(tmp_path: Path, how: str, says: 
     assert path.read_text() == text
 
 
-def test_an_older_schema_is_migrated_in_memory(tmp_path: Path) -> None:
-    """Schema 1 had pairs of median blocks: its nights are forgotten, all else is kept."""
+@pytest.mark.parametrize("schema", [1, 2])
+def test_an_older_schema_is_migrated_in_memory(tmp_path: Path, schema: int) -> None:
+    """The pairs of both were of other blocks: their nights are forgotten, all else is kept."""
     promote(run({name(0): facts()}), tmp_path)
     path = file_in(tmp_path)
-    data = json.loads(path.read_text()) | {"schema": 1}
+    data = json.loads(path.read_text()) | {"schema": schema}
     del data["sha256"]
     path.write_text(before := json.dumps(data | {"sha256": baselines._digest(data)}))
     found = read(path)

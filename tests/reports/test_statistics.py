@@ -88,9 +88,9 @@ def test_correlations_of_a_constant_are_zero() -> None:
     assert statistics.spearman(np.arange(5.0), np.arange(5.0) ** 3) == pytest.approx(1.0)
 
 
-def test_a_burst_over_half_of_the_blocks_does_not_move_a_pair() -> None:
+def test_bursts_over_all_blocks_but_one_do_not_move_a_pair() -> None:
     reference, candidate = np.full((12, 4), 8e-3), np.full((12, 4), 4e-3)
-    candidate[:, :2] *= 1.5
+    candidate[:, :3] *= 1.5
     assert np.exp(statistics.pair_log_ratio(reference, candidate)) == pytest.approx(2.0)
 
 

@@ -32,7 +32,7 @@ workers.PRELOAD = (
     "benchmarks.measures.latency",
 )
 PROFILES["soak"] = Profile(
-    tasks=("small",), models=("none",), recipes=("majority",), pairs=1, rounds=1, shifted_cap=16
+    tasks=("small",), models=("none",), recipes=("majority",), pairs=1, seconds=0.0, shifted_cap=16
 )
 
 TASKS["small"] = small_task("small", SIZES)
