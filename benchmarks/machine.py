@@ -125,13 +125,32 @@ def _container_cores(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
     return max(1, int(quota) // int(period)) if quota.isdigit() else None
 
 
-def matmul_gflops(size: int = 1024, repeats: int = 9) -> float:
+def cpu_of(pair: int, threads: int) -> int | None:
+    """Return the processor that a pair of one thread stays on; None: of several, and where none can be chosen.
+
+    The processors of a shared machine differ, and a stopped process wakes up where it was: the two
+    of a pair would each keep their own.
+    """
+    if threads > 1 or not hasattr(os, "sched_getaffinity"):
+        return None
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[pair % len(allowed)]
+
+
+def stay_on(cpu: int | None) -> None:
+    """Keep this process, and the threads that it starts, on one processor; None: on any."""
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+
+
+def matmul_gflops(size: int = 1024, repeats: int = 9, cpu: int | None = None) -> float:
     """Return the best speed of a fixed float32 matrix product: it tells two nights of one machine apart.
 
     Run it in a worker, where the threads are fixed.
     """
     import numpy as np
 
+    stay_on(cpu)
     matrix = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
     seconds = []
     for _ in range(repeats):

@@ -212,8 +212,8 @@ class Session:
         """Return the npz file of the truth that a cell's predictions are scored against."""
         return self.folder / "samples" / f"{cell.task}.labels.npz"
 
-    def gflops(self) -> float:
-        """Return the speed of the fixed matrix product at this moment."""
+    def gflops(self, cpu: int | None = None) -> float:
+        """Return the speed of the fixed matrix product at this moment, on one processor or any."""
         if self.yardstick is None or self.yardstick.closed:
             self.yardstick = Worker(
                 "benchmarks.workers:Function",
@@ -222,7 +222,7 @@ class Session:
                 log=self.folder / "logs" / "machine.log",
             )
         with awake(self.yardstick):
-            return self.yardstick.call("__call__")
+            return self.yardstick.call("__call__", cpu=cpu)
 
     def worker(
         self, cell: Cell, what: str, target: str, *, spawn: bool = False, **arguments: Any

@@ -58,18 +58,20 @@ class Slow:
 
 @dataclass
 class Wrong:
-    """Turns the answers to `points` in a hundred texts round, always the same ones."""
+    """Turns the answers to some texts round."""
 
     inner: Predictor
-    points: float
+    texts: frozenset[str]
+    asked: tuple[str, ...] = ()
 
     def encode(self, texts):
+        self.asked = tuple(texts)
         return self.inner.encode(texts)
 
     def forward(self, batch):
+        turned = np.array([text in self.texts for text in self.asked])
         logits = self.inner.forward(batch)
-        chosen = np.array([hash(tuple(ids[ids > 0].tolist())) % 1000 for ids in batch.input_ids])
-        return np.where((chosen < 10 * self.points)[:, None], -logits, logits)
+        return np.where(turned[:, None], -logits, logits)
 
     def predict(self, texts, batch_size=32):
         return np.concatenate([self.forward(self.encode([text])) for text in texts])
@@ -94,7 +96,11 @@ def load_heavy(artifact, device, threads):
 
 
 def load_wrong(artifact, device, threads):
-    return Wrong(onnx_runtime.load(artifact, device, threads), AMOUNT)
+    """Lose `AMOUNT` points of accuracy, of a task with two classes."""
+    inner = onnx_runtime.load(artifact, device, threads)
+    test = TASKS[artifact.manifest["task"]].splits()["test"]
+    right = [e.text for e in test if inner.predict([e.text]).argmax() == e.label]
+    return Wrong(inner, frozenset(right[: round(AMOUNT / 100 * len(test))]))
 
 
 def load_crash(artifact, device, threads):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.measures.measure import Measure, Metrics, NotMeasured
 from benchmarks.measures.requests import Requests
 from benchmarks.workers import Worker, WorkerError
@@ -123,15 +124,16 @@ def _fresh_pair(
     session: Session, cell: Cell, reference: Cell | None, index: int, before: list[Pair]
 ) -> Pair:
     """Time a pair of processes in as many blocks as those before it, so that they can be stacked."""
+    cpu = machine.cpu_of(index, session.options.threads)
     with session.account.spend("starting workers"):
         rival = None
         if reference:
-            start = partial(_timed, session, reference)
+            start = partial(_timed, session, reference, cpu)
             rival = session.references.get(reference.id, index, start)
-        candidate = _timed(session, cell)
+        candidate = _timed(session, cell, cpu)
     with candidate:
         candidate.pause()
-        gflops = session.gflops()
+        gflops = session.gflops(cpu)
         watched = session.other_work.watch(candidate.pid, *([rival.pid] if rival else []))
         with session.account.spend("timing"), watched:
             seconds = session.options.profile.seconds
@@ -140,11 +142,12 @@ def _fresh_pair(
         return replace(pair, matmul_gflops=gflops)
 
 
-def _timed(session: Session, cell: Cell) -> Worker:
+def _timed(session: Session, cell: Cell, cpu: int | None) -> Worker:
     return session.worker(
         cell,
         "latency",
         "benchmarks.measures.latency:Timed",
+        cpu=cpu,
         requests=session.requests(cell),
         expected=str(session.predictions(cell)),
     )
@@ -154,8 +157,15 @@ class Timed:
     """A loaded predictor that times itself."""
 
     def __init__(
-        self, folder: str, device: str, threads: int, requests: Requests, expected: str
+        self,
+        folder: str,
+        device: str,
+        threads: int,
+        requests: Requests,
+        expected: str,
+        cpu: int | None = None,
     ) -> None:
+        machine.stay_on(cpu)  # before a library starts its threads
         artifact = read_manifest(Path(folder))
         self.predictor = load_predictor(artifact, device, threads)
         self.tolerance = TOLERANCE.get(artifact.format, 2e-2)

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks.extensions import module_name
+from benchmarks.machine import cpu_of
 from benchmarks.measures.latency import MOST_ROUNDS, Timed, rounds_that_last, time_pair
 from benchmarks.measures.memory import Subject
 from benchmarks.measures.requests import Requests, requests_of
@@ -83,7 +85,7 @@ class Bench:
         worker.pause()
         return worker
 
-    def timed(self, recipe: str) -> Worker:
+    def timed(self, recipe: str, cpu: int | None = None) -> Worker:
         folder = self.artifact(recipe)
         expected = self.folder / f"{recipe.replace(':', '-')}.npz"
         if not expected.exists():
@@ -97,6 +99,7 @@ class Bench:
             threads=THREADS,
             requests=self.requests,
             expected=str(expected),
+            cpu=cpu,
         )
 
 
@@ -167,6 +170,18 @@ def test_the_reference_against_itself(bench: Bench) -> None:
         return found.value if found.low < 1.0 < found.high < 1.5 * found.low else float("nan")
 
     assert within(0.85, 1.15, ratio)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor can be chosen")
+def test_a_pair_of_one_thread_stays_on_one_processor(bench: Bench) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    assert cpu_of(1, threads=1) == cpu_of(1 + len(allowed), threads=1) == allowed[1 % len(allowed)]
+    assert cpu_of(0, threads=2) is None
+    for cpu in (allowed[-1], None):
+        worker = bench.timed(REFERENCE, cpu=cpu)
+        threads = [thread.id for thread in psutil.Process(worker.pid).threads()]
+        used = set().union(*(os.sched_getaffinity(thread) for thread in threads))
+        assert used == (set(allowed) if cpu is None else {cpu})
 
 
 class Paced:
