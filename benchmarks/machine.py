@@ -143,7 +143,7 @@ def stay_on(cpu: int | None) -> None:
         os.sched_setaffinity(0, {cpu})
 
 
-def matmul_gflops(size: int = 1024, repeats: int = 9, cpu: int | None = None) -> float:
+def matmul_gflops(size: int = 1024, repeats: int = 5, cpu: int | None = None) -> float:
     """Return the best speed of a fixed float32 matrix product: it tells two nights of one machine apart.
 
     Run it in a worker, where the threads are fixed.
