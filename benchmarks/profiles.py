@@ -200,6 +200,7 @@ PROFILES: dict[str, Profile] = {
         recipes_of={"mpnet-base": (*FULL, *INTO_MINILM)},
         recipes_on=ON_GPU,
         pairs=5,
+        shifted_cap=1500,
         validation=True,
     ),
 }
