@@ -49,7 +49,8 @@ def recipes() -> str:
     """The recipes of each profile, with the families that each one chains."""
     parts = []
     for name, profile in PROFILES.items():
-        for model, chosen in {"": profile.recipes, **profile.recipes_of}.items():
+        devices = {f"on {device}": more for device, more in profile.recipes_on.items()}
+        for model, chosen in {"": profile.recipes, **profile.recipes_of, **devices}.items():
             width = max(map(len, chosen))
             lines = [f"  {r:<{width}}  {', '.join(parse_recipe(r).families)}" for r in chosen]
             of_model = f", {model}" if model else ""

@@ -138,12 +138,12 @@ def cpu_of(pair: int, threads: int) -> int | None:
 
 
 def stay_on(cpu: int | None) -> None:
-    """Keep this process, and the threads that it starts, on one processor; None: on any."""
+    """Keep this process, and the threads that it starts, on one processor; None: leave it as it is."""
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
 
 
-def matmul_gflops(size: int = 1024, repeats: int = 5, cpu: int | None = None) -> float:
+def matmul_gflops(size: int = 512, repeats: int = 4, cpu: int | None = None) -> float:
     """Return the best speed of a fixed float32 matrix product: it tells two nights of one machine apart.
 
     Run it in a worker, where the threads are fixed.

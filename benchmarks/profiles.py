@@ -123,7 +123,8 @@ class Profile:
     pairs: int = 3
     """Fresh candidate / reference pairs behind a speed-up's interval."""
     seconds: float = 2.0
-    """How long a pair's calls of one text are timed for, in as many blocks A B B A as that takes."""
+    """How long a pair's calls of one text are timed for, in as many blocks A B B A as that takes
+    (see `ROUNDS` of the latency); batches are timed in one."""
     shifted_cap: int | None = None
     """Texts of each shifted split: the first ones, always the same."""
     validation: bool = False
@@ -149,7 +150,7 @@ PROFILES: dict[str, Profile] = {
         models=("minilm-bert", "minilm-roberta", "transformer-scratch"),
         recipes=QUICK,
         recipes_of=QUICK_OF,
-        recipes_on=dict.fromkeys(ON_GPU, ("finetune+fp16",)),
+        recipes_on={"cuda": ("finetune+fp16",), "mps": ("finetune+fp16",)},
         seconds=1.0,
         shifted_cap=500,
     ),

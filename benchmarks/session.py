@@ -32,6 +32,7 @@ from benchmarks.workers import (
     Worker,
     WorkerError,
     WorkerTimeout,
+    can_fork,
     remove_sockets_of_the_dead,
     use_threads,
 )
@@ -213,7 +214,7 @@ class Session:
         return self.folder / "samples" / f"{cell.task}.labels.npz"
 
     def gflops(self, cpu: int | None = None) -> float:
-        """Return the speed of the fixed matrix product at this moment, on one processor or any."""
+        """Return the speed of the fixed matrix product at this moment, from now on on this processor."""
         if self.yardstick is None or self.yardstick.closed:
             self.yardstick = Worker(
                 "benchmarks.workers:Function",
@@ -328,6 +329,8 @@ class Session:
             or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "profile": self.options.profile_name,
             "pairs": self.options.profile.pairs,
+            "seconds": self.options.profile.seconds,
+            "workers": "forked" if can_fork() else "spawned",
             "shifted_cap": self.options.profile.shifted_cap,
             "threads": self.options.threads,
             "machine": machine.describe() | {"matmul_gflops": self.gflops()},

@@ -106,13 +106,18 @@ def remove_sockets_of_the_dead() -> None:
             shutil.rmtree(mark.parent, ignore_errors=True)
 
 
+def can_fork() -> bool:
+    """Say whether the system has zygotes, and the temporary folder room for the address of one."""
+    # The socket lies in a folder of ours that a kill would leave behind: say whose it was.
+    Path(folder := get_temp_dir(), f"{OWNER}{os.getpid()}").touch()
+    fits = len(os.fsencode(folder)) <= SOCKET_FOLDER_BYTES
+    return fits and "forkserver" in multiprocessing.get_all_start_methods()
+
+
 def context(start: Start) -> Any:
     """Return the multiprocessing context of a way to start."""
-    zygotes = "forkserver" in multiprocessing.get_all_start_methods()
-    if start == "spawn" or not zygotes or len(os.fsencode(get_temp_dir())) > SOCKET_FOLDER_BYTES:
+    if start == "spawn" or not can_fork():
         return multiprocessing.get_context("spawn")
-    # Its socket lies in a folder of ours that a kill would leave behind: say whose it was.
-    Path(get_temp_dir(), f"{OWNER}{os.getpid()}").touch()
     zygote = multiprocessing.get_context("forkserver")
     zygote.set_forkserver_preload([m for m in PRELOAD if importlib.util.find_spec(m.split(".")[0])])
     return zygote

@@ -41,7 +41,18 @@ FILE = "baseline.json"
 KEPT_NIGHTS = 20
 """Of each cell's history; older ones are dropped."""
 HARDWARE = ("cpu", "instructions", "logical_cores", "memory_bytes")
-DESCRIPTION = ("run", "started", "profile", "threads", "machine", "versions", "assets")
+DESCRIPTION = (
+    "run",
+    "started",
+    "profile",
+    "threads",
+    "pairs",
+    "seconds",
+    "workers",
+    "machine",
+    "versions",
+    "assets",
+)
 """What a baseline keeps of each run's `run.json`."""
 
 

@@ -31,7 +31,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     ]
     lines += [
         f"{name}: {before[name]} -> {after.get(name)}"
-        for name in ("threads", "profile", "pairs")
+        for name in ("threads", "profile", "pairs", "seconds", "workers")
         if name in before and before[name] != after.get(name)
     ]
     for kind in ("versions", "assets"):

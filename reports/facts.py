@@ -205,8 +205,8 @@ def _cell(records: dict[str, Record], planned: list[str]) -> CellFacts:
         metrics={name: known[name] for name in METRICS if known.get(name) is not None},
         test_sha256=facts.get("test_sha256"),
         answers=Answers(*answers) if answers else None,
-        pairs=tuple(facts.get("pair_log_ratios", ())),
-        work=tuple(facts.get("pair_reference_work", ())),
-        later=tuple(facts.get("later_log_ratios", ())),
-        later_work=tuple(facts.get("later_reference_work", ())),
+        pairs=tuple(facts.get("log_speedups", ())),
+        work=tuple(facts.get("log_reference_work", ())),
+        later=tuple(facts.get("later_log_speedups", ())),
+        later_work=tuple(facts.get("later_log_reference_work", ())),
     )

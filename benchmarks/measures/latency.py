@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from benchmarks.session import Session
 
 Kind = Literal["single", "batch"]
-MOST_ROUNDS = 10
+ROUNDS = (2, 10)
+"""Blocks A B B A a pair, at least and at most."""
 CELLS_A_REFERENCE = 4
 """Cells that one reference process serves: what is odd about a process must not colour every row."""
 TOLERANCE = {
@@ -82,8 +83,8 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     profile = session.options.profile
     with session.alone():
         pairs: list[Pair] = []
-        for index in range(profile.pairs):
-            pairs.append(_fresh_pair(session, cell, reference, index, pairs))
+        while len(pairs) < profile.pairs:
+            pairs.append(_fresh_pair(session, cell, reference, pairs))
     samples = session.samples(cell, "latency")
     save(pairs, samples)
     metrics = summarize(pairs)
@@ -103,28 +104,26 @@ def look_again(session: Session, cells: list[Cell]) -> None:
     """Time new pairs of suspects, one of each in turn: what slowed one down may have passed."""
     pairs: dict[Cell, list[Pair]] = {cell: [] for cell in cells}
     with session.alone():
-        for index in range(SECOND):
+        for _ in range(SECOND):
             session.references.close()
             for cell in list(pairs):
                 try:
-                    pair = _fresh_pair(session, cell, cell.reference, index, pairs[cell])
-                    pairs[cell].append(pair)
+                    pairs[cell].append(_fresh_pair(session, cell, cell.reference, pairs[cell]))
                 except WorkerError as error:
                     session.append(cell, LATER, FAILED, reason=str(error))
                     del pairs[cell]
     for cell, taken in pairs.items():
         samples = session.samples(cell, "later")
         save(taken, samples)
-        facts = {f"later_{name.removeprefix('pair_')}": v for name, v in rounds_of(taken).items()}
+        facts = {f"later_{name}": v for name, v in rounds_of(taken).items()}
         artifact = session.artifact(cell)
         session.append(cell, LATER, OK, artifact=artifact, samples=samples, facts=facts)
 
 
-def _fresh_pair(
-    session: Session, cell: Cell, reference: Cell | None, index: int, before: list[Pair]
-) -> Pair:
+def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, before: list[Pair]) -> Pair:
     """Time a pair of processes in as many blocks as those before it, so that they can be stacked."""
-    cpu = machine.cpu_of(index, session.options.threads)
+    index, profile = len(before), session.options.profile
+    cpu = machine.cpu_of(index % profile.pairs, session.options.threads)
     with session.account.spend("starting workers"):
         rival = None
         if reference:
@@ -133,13 +132,11 @@ def _fresh_pair(
         candidate = _timed(session, cell, cpu)
     with candidate:
         candidate.pause()
-        gflops = session.gflops(cpu)
         watched = session.other_work.watch(candidate.pid, *([rival.pid] if rival else []))
         with session.account.spend("timing"), watched:
-            seconds = session.options.profile.seconds
-            rounds = before[0].rounds if before else rounds_that_last(seconds, candidate, rival)
-            pair = time_pair(candidate, rival, rounds)
-        return replace(pair, matmul_gflops=max(gflops, session.gflops(cpu)))
+            wanted = profile.seconds
+            rounds = before[0].rounds if before else rounds_that_last(wanted, candidate, rival)
+            return time_pair(candidate, rival, rounds, partial(session.gflops, cpu))
 
 
 def _timed(session: Session, cell: Cell, cpu: int | None) -> Worker:
@@ -226,7 +223,7 @@ class Pair:
     candidate: dict[Kind, np.ndarray]
     reference: dict[Kind, np.ndarray] | None
     matmul_gflops: float = float("nan")
-    """Best speed of the fixed matrix product just before and just after."""
+    """Best speed of the fixed matrix product, measured before each turn."""
 
     @property
     def rounds(self) -> int:
@@ -278,31 +275,41 @@ def awake(worker: Worker) -> Iterator[Worker]:
 def rounds_that_last(seconds: float, candidate: Worker, reference: Worker | None) -> int:
     """Return how many blocks A B B A of `single` take so long; both start stopped.
 
-    Bursts of other work last longer than the calls of a fast predictor: it is timed more often.
+    Bursts of other work last longer than the calls of a fast pair: it is timed more often.
     """
     once = 0.0
     for worker in filter(None, (candidate, reference)):
         with awake(worker):
-            once += sum(worker.call("blocks", kind="single", count=1)[0])
-    return int(np.clip(np.ceil(seconds / (2 * once)), 1, MOST_ROUNDS))
+            once += np.min(worker.call("blocks", kind="single", count=2), axis=0).sum()
+    return int(np.clip(np.ceil(seconds / (2 * once)), *ROUNDS))
 
 
-def time_pair(candidate: Worker, reference: Worker | None, rounds: int) -> Pair:
-    """Time blocks A B B A of `single`, `rounds` times, and once of `batch`; both start stopped."""
-    pair = Pair({}, {} if reference else None)
+def time_pair(
+    candidate: Worker,
+    reference: Worker | None,
+    rounds: int,
+    yardstick: Callable[[], float] = lambda: float("nan"),
+) -> Pair:
+    """Time blocks A B B A of `single`, `rounds` times, and once of `batch`; both start stopped.
+
+    The yardstick measures the machine before each turn: its best is as undisturbed as the pair's.
+    """
+    speeds: list[float] = []
+    seconds: dict[int, dict[Kind, np.ndarray]] = {id(candidate): {}, id(reference): {}}
     turns = [candidate, reference, reference, candidate]
     order: dict[Kind, list[Worker | None]] = {"single": turns * rounds, "batch": turns}
     for kind, workers in order.items():
         blocks: dict[int, list[list[float]]] = {}
         for worker, turn in groupby(workers):
             if worker is not None:
+                speeds.append(yardstick())
                 with awake(worker):
                     timed = worker.call("blocks", kind=kind, count=len(list(turn)))
                 blocks.setdefault(id(worker), []).extend(timed)
-        pair.candidate[kind] = np.array(blocks[id(candidate)]).T
-        if pair.reference is not None:
-            pair.reference[kind] = np.array(blocks[id(reference)]).T
-    return pair
+        for timer, taken in blocks.items():
+            seconds[timer][kind] = np.array(taken).T
+    rival = seconds[id(reference)] if reference else None
+    return Pair(seconds[id(candidate)], rival, max(speeds))
 
 
 def summarize(pairs: list[Pair]) -> dict[str, Any]:
@@ -334,19 +341,19 @@ def summarize(pairs: list[Pair]) -> dict[str, Any]:
 def rounds_of(pairs: list[Pair]) -> dict[str, list[float]]:
     """Return one figure a pair, for the comparison of nights; nothing without a reference.
 
-    `pair_log_ratios` are those of the speed-up. `pair_reference_work` is the log of the
+    `log_speedups` are those of the speed-up. `log_reference_work` is the log of the
     reference's seconds x GFLOP/s of the fixed matrix product: constant on a quiet machine.
     """
     from reports.statistics import pair_log_ratio, undisturbed
 
-    rounds: dict[str, list[float]] = {"pair_log_ratios": [], "pair_reference_work": []}
+    rounds: dict[str, list[float]] = {"log_speedups": [], "log_reference_work": []}
     for pair in pairs:
         if pair.reference is None:
             return {}
         reference, candidate = pair.reference["single"], pair.candidate["single"]
         work = np.log(undisturbed(reference) * pair.matmul_gflops).mean()
-        rounds["pair_log_ratios"].append(round(pair_log_ratio(reference, candidate), 5))
-        rounds["pair_reference_work"].append(round(float(work), 5))
+        rounds["log_speedups"].append(round(pair_log_ratio(reference, candidate), 5))
+        rounds["log_reference_work"].append(round(float(work), 5))
     return rounds
 
 

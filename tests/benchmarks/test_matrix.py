@@ -7,6 +7,7 @@ import pytest
 from benchmarks.matrix import Selection, parsed, select
 from benchmarks.profiles import PROFILES
 from models import MODELS
+from tasks import TASKS
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -28,7 +29,8 @@ def test_quick_needs_no_extra() -> None:
 def test_a_gpu_runs_its_own_methods_beside(profile: str, device: str) -> None:
     chosen = PROFILES[profile].recipes_on[device]
     assert "finetune+fp16" in chosen
-    cells = select(Selection(profile=profile, devices=("cpu", device), models=("minilm-bert",)))
-    assert {cell.device for cell in cells if cell.recipe in chosen} == {device}
-    for recipe in chosen:
-        assert parsed(recipe).plan(MODELS["minilm-bert"], device)
+    cells = [c for c in select(Selection(profile, devices=("cpu", device))) if c.recipe in chosen]
+    assert {cell.device for cell in cells} == {device}
+    assert {cell.model for cell in cells} == set(PROFILES[profile].models)
+    for cell in cells:
+        assert parsed(cell.recipe).plan(MODELS[cell.model], device, TASKS[cell.task].kind)

@@ -95,7 +95,7 @@ def test_a_suspect_is_timed_again_and_judged_by_the_new_pairs(
 ) -> None:
     taken: list[Cell] = []
 
-    def fresh(session: Session, cell: Cell, reference: Cell | None, index: int) -> Pair:
+    def fresh(session: Session, cell: Cell, *_: object) -> Pair:
         taken.append(cell)
         return drawn(later)
 

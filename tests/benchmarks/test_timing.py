@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.extensions import module_name
 from benchmarks.machine import cpu_of
-from benchmarks.measures.latency import MOST_ROUNDS, Timed, rounds_that_last, time_pair
+from benchmarks.measures.latency import ROUNDS, Timed, rounds_that_last, time_pair
 from benchmarks.measures.memory import Subject
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.workers import Worker
@@ -85,7 +85,7 @@ class Bench:
         worker.pause()
         return worker
 
-    def timed(self, recipe: str, cpu: int | None = None) -> Worker:
+    def timed(self, recipe: str, threads: int = THREADS, cpu: int | None = None) -> Worker:
         folder = self.artifact(recipe)
         expected = self.folder / f"{recipe.replace(':', '-')}.npz"
         if not expected.exists():
@@ -96,7 +96,7 @@ class Bench:
             TIMED,
             folder=folder,
             device="cpu",
-            threads=THREADS,
+            threads=threads,
             requests=self.requests,
             expected=str(expected),
             cpu=cpu,
@@ -173,19 +173,23 @@ def test_the_reference_against_itself(bench: Bench) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor can be chosen")
-def test_a_pair_of_one_thread_stays_on_one_processor(bench: Bench) -> None:
+@pytest.mark.parametrize("step", ["", "+onnx-int8", "+openvino-int8"])
+def test_a_pair_of_one_thread_stays_on_one_processor(bench: Bench, step: str) -> None:
+    if step == "+openvino-int8":
+        pytest.importorskip("nncf")
     allowed = sorted(os.sched_getaffinity(0))
     assert cpu_of(1, threads=1) == cpu_of(1 + len(allowed), threads=1) == allowed[1 % len(allowed)]
     assert cpu_of(0, threads=2) is None
     for cpu in (allowed[-1], None):
-        worker = bench.timed(REFERENCE, cpu=cpu)
+        worker = bench.timed(REFERENCE + step, threads=1 if cpu is not None else THREADS, cpu=cpu)
+        blocks(worker, 1)
         threads = [thread.id for thread in psutil.Process(worker.pid).threads()]
         used = set().union(*(os.sched_getaffinity(thread) for thread in threads))
         assert used == (set(allowed) if cpu is None else {cpu})
 
 
 class Paced:
-    """Stands for a worker whose block of calls takes so long."""
+    """Stands for a worker whose block of calls takes so long, the first one twice."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.awake = seconds, False
@@ -198,7 +202,8 @@ class Paced:
 
     def call(self, method: str, kind: str, count: int) -> list[list[float]]:
         assert self.awake
-        return [[self.seconds / 4] * 4] * count
+        calls = [self.seconds / 4] * 4
+        return [[2 * call for call in calls], *([calls] * (count - 1))]
 
 
 @pytest.mark.parametrize(
@@ -206,8 +211,8 @@ class Paced:
     [
         (1.0, 0.05, 0.2, 2),  # A B B A: 0.5 s
         (1.0, 0.2, None, 3),
-        (2.0, 0.001, 0.003, MOST_ROUNDS),
-        (0.5, 1.0, 1.0, 1),
+        (2.0, 0.001, 0.003, ROUNDS[1]),
+        (0.5, 1.0, 1.0, ROUNDS[0]),
     ],
 )
 def test_what_is_fast_is_timed_more_often(

@@ -199,7 +199,7 @@ def test_the_socket_of_a_killed_run_goes(extension: str, monkeypatch: pytest.Mon
         "import os, signal\nfrom tests.benchmarks.test_workers import subject\n"
         f"worker = subject({extension!r})\nos.kill(os.getpid(), signal.SIGKILL)"
     )
-    with tempfile.TemporaryDirectory() as folder:  # tmp_path may be too long for a socket
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # tmp_path may be too long for a socket
         monkeypatch.setenv("TMPDIR", folder)
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
         monkeypatch.setattr("tempfile.tempdir", folder)

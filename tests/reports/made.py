@@ -144,7 +144,7 @@ def _records(
         {"step": step, "seconds": 20.0, "peak_bytes": 1_000_000_000}
         for step in ("finetune", *chain)
     ]
-    timed = {"threads": 2, "pair_log_ratios": (np.log(gain) + pairs).tolist()}
+    timed = {"threads": 2, "log_speedups": (np.log(gain) + pairs).tolist()}
     built = {
         "families": list(dict.fromkeys(["training", *(FAMILIES[step] for step in chain)])),
         "runtime": "ONNX Runtime" if any("onnx" in step for step in chain) else "PyTorch",

@@ -130,7 +130,7 @@ def test_a_night_that_is_red_itself_is_no_drift(output: Path) -> None:
 def test_a_cell_as_fast_as_its_reference_counts_too(output: Path) -> None:
     """Its log ratio is 0.0: that is a figure, not nothing."""
     make(output, range(1, 8), promoted=True)
-    timed = {"threads": 2, "pair_log_ratios": [0.0] * 5}
+    timed = {"threads": 2, "log_speedups": [0.0] * 5}
     for folder in make(output, range(8, 11)):
         edit(folder, "latency", "finetune", facts=timed)
     assert [count for _, count in RAN.findall(said(output))] == ["3", "3", "3"]

@@ -338,8 +338,10 @@ def test_facts_come_from_the_records() -> None:
 
     found = [
         record("accuracy", {"quality": 0.5}, test_answers=Answers.of_right(RIGHT).to_json()),
-        record("latency", {"speedup": 2.0}, pair_log_ratios=[0.7], pair_reference_work=[2.0]),
-        record("remeasured", {}, later_log_ratios=[0.6, 0.1], later_reference_work=[2.0, 9.0]),
+        record("latency", {"speedup": 2.0}, log_speedups=[0.7], log_reference_work=[2.0]),
+        record(
+            "remeasured", {}, later_log_speedups=[0.6, 0.1], later_log_reference_work=[2.0, 9.0]
+        ),
     ]
     whole = facts_of(Run(Path(), {"run": "r", "planned": {CELL: ["accuracy", "latency"]}}, found))
     facts_found = whole.cells[CELL]
