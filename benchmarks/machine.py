@@ -143,7 +143,7 @@ def stay_on(cpu: int | None) -> None:
         os.sched_setaffinity(0, {cpu})
 
 
-def matmul_gflops(size: int = 512, repeats: int = 4, cpu: int | None = None) -> float:
+def matmul_gflops(size: int = 384, repeats: int = 3, cpu: int | None = None) -> float:
     """Return the best speed of a fixed float32 matrix product: it tells two nights of one machine apart.
 
     Run it in a worker, where the threads are fixed.
@@ -151,7 +151,7 @@ def matmul_gflops(size: int = 512, repeats: int = 4, cpu: int | None = None) -> 
     import numpy as np
 
     stay_on(cpu)
-    matrix = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+    matrix = np.ones((size, size), dtype=np.float32)
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
