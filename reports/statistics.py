@@ -121,25 +121,26 @@ def percentile(samples: np.ndarray, rank: int) -> float | None:
     return float(np.percentile(samples, rank))
 
 
-def undisturbed(seconds: np.ndarray) -> np.ndarray:
-    """Return the seconds [requests] of undisturbed calls: the fastest over the blocks.
-
-    Other work only ever adds to a call (Chen and Revels 2016, arXiv 1608.04295). What slows some
-    of the calls only is not in this figure: the percentiles are for that.
+def fastest_of_rounds(seconds: np.ndarray) -> np.ndarray:
+    """Return the faster call of each round A B B A [requests, rounds]: other work only ever adds.
 
     Args:
-        seconds: [requests, blocks].
+        seconds: [requests, blocks], two blocks a round.
     """
-    return seconds.min(axis=1)
+    return seconds.reshape(len(seconds), -1, 2).min(axis=2)
 
 
 def pair_log_ratio(reference: np.ndarray, candidate: np.ndarray) -> float:
-    """One pair's figure: for each request the log ratio of undisturbed calls, averaged.
+    """One pair's figure: for each request and round the log ratio; the median over rounds, averaged.
+
+    What slows the machine for longer than a round slows both, and what is shorter moves few rounds.
+    What slows some of the calls only is not in this figure: the percentiles are for that.
 
     Args:
         reference, candidate: seconds [requests, blocks].
     """
-    return float(np.log(undisturbed(reference) / undisturbed(candidate)).mean())
+    ratios = np.log(fastest_of_rounds(reference) / fastest_of_rounds(candidate))
+    return float(np.median(ratios, axis=1).mean())
 
 
 def speedup(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Interval:

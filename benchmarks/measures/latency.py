@@ -222,8 +222,8 @@ class Pair:
 
     candidate: dict[Kind, np.ndarray]
     reference: dict[Kind, np.ndarray] | None
-    matmul_gflops: float = float("nan")
-    """Best speed of the fixed matrix product, measured before each turn."""
+    matmul_gflops: np.ndarray
+    """Speed of the fixed matrix product just before each of the reference's turns [rounds]."""
 
     @property
     def rounds(self) -> int:
@@ -290,10 +290,7 @@ def time_pair(
     rounds: int,
     yardstick: Callable[[], float] = lambda: float("nan"),
 ) -> Pair:
-    """Time blocks A B B A of `single`, `rounds` times, and once of `batch`; both start stopped.
-
-    The yardstick measures the machine before each turn: its best is as undisturbed as the pair's.
-    """
+    """Time blocks A B B A of `single`, `rounds` times, and once of `batch`; both start stopped."""
     speeds: list[float] = []
     seconds: dict[int, dict[Kind, np.ndarray]] = {id(candidate): {}, id(reference): {}}
     turns = [candidate, reference, reference, candidate]
@@ -302,14 +299,15 @@ def time_pair(
         blocks: dict[int, list[list[float]]] = {}
         for worker, turn in groupby(workers):
             if worker is not None:
-                speeds.append(yardstick())
+                if worker is reference:
+                    speeds.append(yardstick())
                 with awake(worker):
                     timed = worker.call("blocks", kind=kind, count=len(list(turn)))
                 blocks.setdefault(id(worker), []).extend(timed)
         for timer, taken in blocks.items():
             seconds[timer][kind] = np.array(taken).T
     rival = seconds[id(reference)] if reference else None
-    return Pair(seconds[id(candidate)], rival, max(speeds))
+    return Pair(seconds[id(candidate)], rival, np.array(speeds[:rounds]))
 
 
 def summarize(pairs: list[Pair]) -> dict[str, Any]:
@@ -341,17 +339,17 @@ def summarize(pairs: list[Pair]) -> dict[str, Any]:
 def rounds_of(pairs: list[Pair]) -> dict[str, list[float]]:
     """Return one figure a pair, for the comparison of nights; nothing without a reference.
 
-    `log_speedups` are those of the speed-up. `log_reference_work` is the log of the
-    reference's seconds x GFLOP/s of the fixed matrix product: constant on a quiet machine.
+    `log_speedups` are those of the speed-up. `log_reference_work` is the log of the reference's
+    seconds x GFLOP/s of the fixed matrix product just before: constant on a quiet machine.
     """
-    from reports.statistics import pair_log_ratio, undisturbed
+    from reports.statistics import fastest_of_rounds, pair_log_ratio
 
     rounds: dict[str, list[float]] = {"log_speedups": [], "log_reference_work": []}
     for pair in pairs:
         if pair.reference is None:
             return {}
         reference, candidate = pair.reference["single"], pair.candidate["single"]
-        work = np.log(undisturbed(reference) * pair.matmul_gflops).mean()
+        work = np.median(np.log(fastest_of_rounds(reference) * pair.matmul_gflops), axis=1).mean()
         rounds["log_speedups"].append(round(pair_log_ratio(reference, candidate), 5))
         rounds["log_reference_work"].append(round(float(work), 5))
     return rounds
@@ -365,11 +363,11 @@ def throughput(requests: Requests, metrics: dict[str, Any]) -> float:
 def save(pairs: list[Pair], target: Path) -> None:
     """Write `candidate_single`, `reference_batch` …: float64 seconds [pairs, requests, blocks].
 
-    `matmul_gflops` [pairs] is beside them: it tells a disturbed round from a slow predictor.
+    `matmul_gflops` [pairs, rounds] is beside them: it tells a disturbed pair from a slow predictor.
     """
     kinds: tuple[Kind, ...] = ("single", "batch")
     arrays = {f"candidate_{kind}": np.stack([p.candidate[kind] for p in pairs]) for kind in kinds}
-    arrays["matmul_gflops"] = np.array([pair.matmul_gflops for pair in pairs])
+    arrays["matmul_gflops"] = np.stack([pair.matmul_gflops for pair in pairs])
     if all(pair.reference for pair in pairs):
         for kind in kinds:
             arrays[f"reference_{kind}"] = np.stack(

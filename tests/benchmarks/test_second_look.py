@@ -31,7 +31,7 @@ def drawn(slower: float) -> Pair:
     """Return a pair twice as fast as its reference, but for a factor."""
     reference = {"single": np.full((12, 4), 8e-3), "batch": np.full((1, 2), 0.1)}
     candidate = {name: slower / 2 * seconds for name, seconds in reference.items()}
-    return Pair(candidate, reference, float(np.exp(WORK)) / 8e-3)  # type: ignore[arg-type]
+    return Pair(candidate, reference, np.full(2, np.exp(WORK) / 8e-3))  # type: ignore[arg-type]
 
 
 def taking(cell: Cell, megabytes: float) -> Record:

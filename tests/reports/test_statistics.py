@@ -88,9 +88,12 @@ def test_correlations_of_a_constant_are_zero() -> None:
     assert statistics.spearman(np.arange(5.0), np.arange(5.0) ** 3) == pytest.approx(1.0)
 
 
-def test_bursts_over_all_blocks_but_one_do_not_move_a_pair() -> None:
-    reference, candidate = np.full((12, 4), 8e-3), np.full((12, 4), 4e-3)
-    candidate[:, :3] *= 1.5
+def test_neither_bursts_nor_a_slower_machine_move_a_pair() -> None:
+    reference, candidate = np.full((12, 20), 8e-3), np.full((12, 20), 4e-3)
+    for seconds in (reference, candidate):
+        seconds[:, 4:14] *= 1.5  # a slow half, for both
+    candidate[:, ::2] *= 1.3  # one call of each round
+    reference[:, 16:18] *= 2  # a whole round
     assert np.exp(statistics.pair_log_ratio(reference, candidate)) == pytest.approx(2.0)
 
 
