@@ -26,7 +26,7 @@ SCHEMA = 3
 
 
 def _without_pairs(data: dict[str, Any]) -> dict[str, Any]:
-    """Forget the pairs of schemas 1 and 2: of each text's median and quartile, not its fastest block."""
+    """Forget the pairs of schemas 1 and 2: of each text's median and quartile over all blocks."""
     for cell in data["cells"].values():
         cell.pop("pairs", None)
         cell["nights"] = {}

@@ -220,9 +220,13 @@ def _legend(table: list[Row], info: dict[str, Any]) -> str:
         "",
         f"{FRONT} on the Pareto front of quality, MB and p50 (all models of the task)   {BEST} best of its table",
         "[low high] 95 % interval   kept, smaller, faster: against the model's own reference (eager PyTorch, fp32); "
-        "faster: timed in turns with it, its undisturbed calls / these, not p50 / p50   "
+        "faster: timed in turns with it, the ratio of neighbouring calls, not p50 / p50   "
         "RAM: peak above imports, freed blocks returned (MALLOC_MMAP_THRESHOLD_=131072)",
-        *([f"shifted: the first {cap} texts of each other domain"] if cap and shifted else []),
+        *(
+            [f"shifted: at most the first {cap} texts of each other domain"]
+            if cap and shifted
+            else []
+        ),
         *([timed] if samples else []),
         f"{machine.get('cpu', 'unknown CPU')}, {machine.get('cores', '?')} cores, {instructions}; {libraries}",
     ]
