@@ -224,6 +224,33 @@ def test_what_is_fast_is_timed_more_often(
     assert not fast.awake
 
 
+def test_turns_are_a_b_b_a_and_the_machine_is_measured_before_each_of_the_references() -> None:
+    turns: list[str] = []
+
+    class Turn(Paced):
+        def __init__(self, name: str, seconds: float) -> None:
+            super().__init__(seconds)
+            self.name = name
+
+        def call(self, method: str, kind: str, count: int) -> list[list[float]]:
+            turns.append(self.name * count)
+            return [[self.seconds]] * count
+
+    def yardstick() -> float:
+        turns.append("y")
+        return 100.0 + len(turns)
+
+    candidate, reference = Turn("A", 0.1), Turn("B", 0.2)
+    pair = time_pair(candidate, reference, 3, yardstick)  # type: ignore[arg-type]
+    assert " ".join(turns) == "A y BB AA y BB AA y BB A A y BB A"
+    assert pair.rounds == 3
+    assert pair.reference
+    assert (pair.candidate["single"].shape, pair.reference["batch"].shape) == ((1, 6), (1, 2))
+    assert pair.matmul_gflops.tolist() == [102, 105, 108]
+    alone = time_pair(candidate, None, 3, yardstick)  # type: ignore[arg-type]
+    assert (alone.reference, alone.matmul_gflops.size) == (None, 0)
+
+
 def test_what_is_timed_must_be_what_was_right(requests: Requests, tmp_path: Path) -> None:
     from benchmarks.measures.latency import WrongLogits
 
