@@ -36,7 +36,6 @@ FAULTS = (
     "wrong:1",
     "wrong:2",
     "wrong:3",
-    "wrong:5",
     "crash",
     "short-test",
     "slow-reference:1.20",
