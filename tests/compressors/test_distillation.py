@@ -204,7 +204,8 @@ def test_a_teacher_that_is_worse_than_its_student_is_told_of(
     from safetensors.numpy import load_file, save_file
 
     monkeypatch.setattr("compressors.teaching.SUSPICIOUS", 0.5)  # 32 examples say little
-    good = made("finetune", "minilm-bert")
+    monkeypatch.setattr("tests.compressors.artifacts.FEW_STEPS", 60)  # here quality matters
+    good = made("finetune", "minilm-bert", seed=1)
     folder = Path(shutil.copytree(good.folder, tmp_path / "bad"))
     weights = load_file(folder / "model.safetensors")
     weights |= {n: -weights[n] for n in ("classifier.weight", "classifier.bias")}
