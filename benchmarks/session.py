@@ -213,8 +213,8 @@ class Session:
         """Return the npz file of the truth that a cell's predictions are scored against."""
         return self.folder / "samples" / f"{cell.task}.labels.npz"
 
-    def gflops(self, cpu: int | None = None) -> float:
-        """Return the speed of the fixed matrix product at this moment, from now on on this processor."""
+    def gflops(self, **how: int | None) -> float:
+        """Return the speed of the fixed matrix product at this moment: see `matmul_gflops`."""
         if self.yardstick is None or self.yardstick.closed:
             self.yardstick = Worker(
                 "benchmarks.workers:Function",
@@ -223,7 +223,7 @@ class Session:
                 log=self.folder / "logs" / "machine.log",
             )
         with awake(self.yardstick):
-            return self.yardstick.call("__call__", cpu=cpu)
+            return self.yardstick.call("__call__", **how)
 
     def worker(
         self, cell: Cell, what: str, target: str, *, spawn: bool = False, **arguments: Any
@@ -333,8 +333,7 @@ class Session:
             "workers": "forked" if can_fork() else "spawned",
             "shifted_cap": self.options.profile.shifted_cap,
             "threads": self.options.threads,
-            "machine": machine.describe()
-            | {"matmul_gflops": max(self.gflops() for _ in range(10))},
+            "machine": machine.describe() | {"matmul_gflops": self.gflops(repeats=30)},
             "versions": machine.versions(),
             "notes": list(self.options.own.notes) or self.before.get("notes", []),
             "planned": self.before.get("planned", {})

@@ -33,8 +33,9 @@ from benchmarks.zygote import die_with_parent
 
 Start = Literal["spawn", "fork"]
 LEAVING_SECONDS = 5
-SOCKET_FOLDER_BYTES = 85
-"""Longest folder of the zygote's socket: its address may have 103 bytes (macOS), 18 are its name."""
+TEMPORARY_BYTES = 71
+"""Longest temporary folder: the address of the zygote's socket may have 103 bytes (macOS), and
+`/pymp-xxxxxxxx/listener-xxxxxxxx` are 32 of them."""
 OWNER = "leanboard-"
 """Begins the name of a file that says which process a temporary folder belongs to."""
 PRELOAD = (
@@ -108,9 +109,7 @@ def remove_sockets_of_the_dead() -> None:
 
 def can_fork() -> bool:
     """Say whether the system has zygotes, and the temporary folder room for the address of one."""
-    # The socket lies in a folder of ours that a kill would leave behind: say whose it was.
-    Path(folder := get_temp_dir(), f"{OWNER}{os.getpid()}").touch()
-    fits = len(os.fsencode(folder)) <= SOCKET_FOLDER_BYTES
+    fits = len(os.fsencode(tempfile.gettempdir())) <= TEMPORARY_BYTES
     return fits and "forkserver" in multiprocessing.get_all_start_methods()
 
 
@@ -118,6 +117,8 @@ def context(start: Start) -> Any:
     """Return the multiprocessing context of a way to start."""
     if start == "spawn" or not can_fork():
         return multiprocessing.get_context("spawn")
+    # Its socket lies in a folder of ours that a kill would leave behind: say whose it was.
+    Path(get_temp_dir(), f"{OWNER}{os.getpid()}").touch()
     zygote = multiprocessing.get_context("forkserver")
     zygote.set_forkserver_preload([m for m in PRELOAD if importlib.util.find_spec(m.split(".")[0])])
     return zygote

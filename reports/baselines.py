@@ -33,9 +33,10 @@ def _without_pairs(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = dict.fromkeys(
-    (1, 2), _without_pairs
-)
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _without_pairs,
+    2: _without_pairs,
+}
 """From each older schema to the next one, in memory. Add a line when the format changes."""
 FILE = "baseline.json"
 KEPT_NIGHTS = 20

@@ -19,6 +19,7 @@ from tasks.task import Splits
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "tiny.py"
+CRASHING = ROOT / "tests" / "benchmarks" / "crashing.py"
 
 
 def assets() -> tuple[Asset, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,7 +136,7 @@ def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, before: li
         with session.account.spend("timing"), watched:
             wanted = profile.seconds
             rounds = before[0].rounds if before else rounds_that_last(wanted, candidate, rival)
-            return time_pair(candidate, rival, rounds, partial(session.gflops, cpu))
+            return time_pair(candidate, rival, rounds, partial(session.gflops, cpu=cpu))
 
 
 def _timed(session: Session, cell: Cell, cpu: int | None) -> Worker:
@@ -292,22 +292,21 @@ def time_pair(
 ) -> Pair:
     """Time blocks A B B A of `single`, `rounds` times, and once of `batch`; both start stopped."""
     speeds: list[float] = []
-    seconds: dict[int, dict[Kind, np.ndarray]] = {id(candidate): {}, id(reference): {}}
+    seconds: dict[Worker, dict[Kind, np.ndarray]] = defaultdict(dict)
     turns = [candidate, reference, reference, candidate]
     order: dict[Kind, list[Worker | None]] = {"single": turns * rounds, "batch": turns}
     for kind, workers in order.items():
-        blocks: dict[int, list[list[float]]] = {}
+        blocks: dict[Worker, list[list[float]]] = defaultdict(list)
         for worker, turn in groupby(workers):
             if worker is not None:
                 if worker is reference:
                     speeds.append(yardstick())
                 with awake(worker):
-                    timed = worker.call("blocks", kind=kind, count=len(list(turn)))
-                blocks.setdefault(id(worker), []).extend(timed)
-        for timer, taken in blocks.items():
-            seconds[timer][kind] = np.array(taken).T
-    rival = seconds[id(reference)] if reference else None
-    return Pair(seconds[id(candidate)], rival, np.array(speeds[:rounds]))
+                    blocks[worker] += worker.call("blocks", kind=kind, count=len(list(turn)))
+        for worker, timed in blocks.items():
+            seconds[worker][kind] = np.array(timed).T
+    rival = seconds[reference] if reference else None
+    return Pair(seconds[candidate], rival, np.array(speeds[:rounds]))
 
 
 def summarize(pairs: list[Pair]) -> dict[str, Any]:

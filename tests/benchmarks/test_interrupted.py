@@ -15,9 +15,7 @@ import pytest
 from filelock import FileLock
 
 from benchmarks.matrix import Cell
-from tests.conftest import ROOT, TINY, Bench, Outcome, command
-
-CRASHING = Path(__file__).parent / "crashing.py"
+from tests.conftest import CRASHING, ROOT, TINY, Bench, Outcome, command
 
 
 def test_resume_finishes_the_rest_and_measures_nothing_twice(bench: Bench, tmp_path: Path) -> None:

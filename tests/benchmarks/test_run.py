@@ -15,9 +15,7 @@ import pytest
 from reports.leaderboard import ROW_FIELDS
 from reports.statistics import accuracy, speedup
 from tasks import TASKS
-from tests.conftest import ROOT, Bench, Outcome, command
-
-CRASHING = Path(__file__).parent / "crashing.py"
+from tests.conftest import CRASHING, ROOT, Bench, Outcome, command
 
 
 @pytest.fixture(scope="module")
