@@ -163,6 +163,7 @@ class Timed:
         cpu: int | None = None,
     ) -> None:
         machine.stay_on(cpu)  # before a library starts its threads
+        gc.freeze()  # what the zygote imported: to look through it takes longer than to load
         artifact = read_manifest(Path(folder))
         self.predictor = load_predictor(artifact, device, threads)
         self.tolerance = TOLERANCE.get(artifact.format, 2e-2)
