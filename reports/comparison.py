@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,6 +26,9 @@ from reports.limits import ENOUGH_NIGHTS, PRIOR_NIGHTS, PRIOR_PAIRS, Spread, spr
 from reports.records import OK as MEASURED
 from reports.records import SKIPPED, UNSUPPORTED
 from reports.verdicts import INCOMPARABLE, MISSING, NEW, RED, VOID, Comparison, Verdict
+
+DAYS = timedelta(hours=12)
+"""Nights that all began within so much time do not say how days differ."""
 
 
 def against(folder: Path, run: RunFacts, partial: bool = False) -> Comparison:
@@ -91,19 +96,32 @@ def compare(
             if name not in run.cells and seed_of(name) in seeds
         ]
     changed = changes(baseline.info, run.info)
-    return Comparison(run.info, baseline.info, changed, verdicts, _notes(seen))
+    notes = [*_still_prior(seen), *_of_one_day(baseline)]
+    return Comparison(run.info, baseline.info, changed, verdicts, notes)
 
 
-def _notes(seen: dict[str, Spread]) -> list[str]:
+def _still_prior(seen: dict[str, Spread]) -> Iterator[str]:
     young = [spread.seen for spread in seen.values() if spread.is_prior and spread.seen]
-    if not young:
-        return []
-    nights = f"{min(young)}" if min(young) == max(young) else f"{min(young)} to {max(young)}"
-    return [
-        f"the latency limits of {len(young)} cells are those of the prior ({PRIOR_PAIRS:.0%} between "
-        f"pairs, {PRIOR_NIGHTS:.0%} between nights): nights in the baseline {nights}, "
-        f"needed {ENOUGH_NIGHTS}"
-    ]
+    if young:
+        nights = f"{min(young)}" if min(young) == max(young) else f"{min(young)} to {max(young)}"
+        yield (
+            f"the latency limits of {len(young)} cells are those of the prior ({PRIOR_PAIRS:.0%} "
+            f"between pairs, {PRIOR_NIGHTS:.0%} between nights): nights in the baseline {nights}, "
+            f"needed {ENOUGH_NIGHTS}"
+        )
+
+
+def _of_one_day(baseline: Baseline) -> Iterator[str]:
+    runs = {night.run for nights in baseline.nights.values() for night in nights}
+    began = []
+    for run in runs:
+        with suppress(ValueError):  # a run that somebody named
+            began.append(datetime.strptime(run[:15], "%Y%m%d-%H%M%S"))
+    if len(began) > 1 and (within := max(began) - min(began)) < DAYS:
+        yield (
+            f"the baseline's {len(began)} nights began within {within / timedelta(hours=1):.1f} h: "
+            "how days differ is not in the latency limits; promote nights of other days too"
+        )
 
 
 def _judge(context: Context, name: str, now: CellFacts) -> Iterator[Verdict]:

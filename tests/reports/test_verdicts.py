@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from reports import night as report
-from reports.baselines import Baseline, BaselineError, promote
+from reports.baselines import Baseline, BaselineError, merged, of_run, promote
 from reports.comparison import against, between, compare, refuse_if_not_green
 from reports.facts import Answers, CellFacts, RunFacts, facts_of
 from reports.history import drift
@@ -288,6 +288,21 @@ def test_what_changed_is_named_above_the_verdicts() -> None:
     assert lines[4].startswith("note: the latency limits of 1 cells are those of the prior")
     assert lines[5].startswith(f"regressed: {CELL} latency: slower by more than")
     assert "2.014x -> 1.678x (20.0% worse)" in lines[6]
+
+
+@pytest.mark.parametrize(
+    ("last", "notes"),
+    [
+        ("20261127-083112-7", ["the baseline's 2 nights began within 1.4 h: how days differ"]),
+        ("20261128-070500-7", []),
+        ("named", []),
+    ],
+)
+def test_nights_of_one_day_are_noted(last: str, notes: list[str]) -> None:
+    baseline = of_run(run({CELL: facts()}, run="20261127-070852-1"))
+    baseline, _ = merged(baseline, run({CELL: facts()}, run=last))
+    said = [note for note in compare(baseline, run({CELL: facts()})).notes if "prior" not in note]
+    assert [note[: len(start)] for note, start in zip(said, notes, strict=True)] == notes
 
 
 def worst(cells: int) -> Comparison:
