@@ -31,21 +31,23 @@ BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B"
 
 
 @cache
-def refused(recipe: str, model: str, device: str, kind: str) -> str | None:
+def refused(recipe: str, model: str, device: str, kind: str, max_tokens: int) -> str | None:
     """Return why a recipe cannot be built for a model on a device, known before any work.
 
     Args:
         kind: of the task: `classification` or `regression`.
+        max_tokens: where the task cuts its texts.
     """
     try:
-        parsed(recipe).plan(MODELS.get(model), device, kind)
+        parsed(recipe).plan(MODELS.get(model), device, kind, max_tokens)
     except Unsupported as error:
         return str(error)
     return None
 
 
 def _refused(cell: Cell) -> str | None:
-    return refused(cell.recipe, cell.model, cell.device, TASKS[cell.task].kind)
+    task = TASKS[cell.task]
+    return refused(cell.recipe, cell.model, cell.device, task.kind, task.max_tokens)
 
 
 def assets_of(task: str, model: str) -> list[Asset]:

@@ -23,6 +23,7 @@ from compressors.int8_weights import Int8Weights
 from compressors.logistic import Logistic
 from compressors.lora import Lora
 from compressors.majority import Majority
+from compressors.max_tokens import MaxTokens
 from compressors.onnx_export import OnnxExport
 from compressors.onnx_int8 import OnnxInt8
 from compressors.onnx_int8_static import OnnxInt8Static
@@ -72,6 +73,7 @@ STEPS: dict[str, type[Step]] = {
         PruneMovement,
         Prune2of4,
         TrimVocab,
+        MaxTokens,
         Bf16,
         Int8,
         Int8Compiled,

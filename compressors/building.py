@@ -215,14 +215,14 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
     task = bench.task
     seal(
         bench.folder,
-        made.manifest
+        {"max_tokens": task.max_tokens}  # unless a step cuts elsewhere
+        | made.manifest
         | {
             "task": task.name,
             "kind": task.kind,
             "labels": list(task.labels),
             "metric": task.metric,
             "data_sha256": task.data_hash(),
-            "max_tokens": task.max_tokens,
             "model": model,
             "recipe": prefix,
             "seed": bench.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compressors import STEPS
@@ -58,28 +58,38 @@ class Recipe:
     def needs_model(self) -> bool:
         return NOTHING not in self.steps[0].accepts
 
-    def plan(self, model: Model | None, device: str, kind: str = "classification") -> Plan:
+    def plan(
+        self,
+        model: Model | None,
+        device: str,
+        kind: str = "classification",
+        max_tokens: int | None = None,
+    ) -> Plan:
         """Say what the recipe would make of a model on a device, for a kind of task.
+
+        Args:
+            max_tokens: where the task cuts its texts.
 
         Raises:
             Unsupported: a step cannot do it; the message says which and why.
         """
-        plan = _start(model, kind) if model else Plan(NOTHING, kind=kind)
+        plan = Plan(NOTHING, kind=kind, max_tokens=max_tokens)
+        if model:
+            plan = replace(
+                plan,
+                format=PRETRAINED,
+                shape=model.shape,
+                architecture=model.architecture,
+                has_head=model.head is not None,
+            )
         for index, step in enumerate(self.steps):
             plan = step.plan(plan, device)
             if other := step.other_source(self.steps[:index]):
-                Recipe(other).plan(model, device, kind)
+                Recipe(other).plan(model, device, kind, max_tokens)
         runtime = RUNTIMES[plan.format]
         if device not in runtime.devices:
             raise Unsupported(f"{runtime.name} runs {plan.format} on {', '.join(runtime.devices)}")
         return plan
-
-
-def _start(model: Model, kind: str) -> Plan:
-    has_head = model.head is not None
-    return Plan(
-        PRETRAINED, model.shape, architecture=model.architecture, has_head=has_head, kind=kind
-    )
 
 
 def parse_recipe(text: str) -> Recipe:

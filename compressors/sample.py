@@ -61,5 +61,5 @@ def calibration(
             f"{FEWEST} are needed"
         )
     drawn = np.random.default_rng(workbench.seed).permutation(len(texts))[:examples]
-    tokenizer = load_tokenizer(source.folder, workbench.task.max_tokens)
+    tokenizer = load_tokenizer(source.folder, source.manifest["max_tokens"])
     return [pad([ids], pad_id)._asdict() for ids in tokenize(tokenizer, [texts[i] for i in drawn])]

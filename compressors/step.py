@@ -39,6 +39,8 @@ class Plan:
     """The model brings a head that is fine-tuned already."""
     kind: str = "classification"
     """Of the task: `classification` or `regression`."""
+    max_tokens: int | None = None
+    """Where texts are cut, if that is known."""
     sparse: bool = False
     """A step made weights zero, and the steps after it keep them so."""
 
@@ -63,8 +65,8 @@ class Step:
 
     name: ClassVar[str]
     family: ClassVar[str]
-    """training, distillation, quantization, pruning, factorization, vocabulary, transfer, conversion,
-    cascade or control."""
+    """training, distillation, quantization, pruning, factorization, vocabulary, shorter inputs,
+    transfer, conversion, cascade or control."""
     accepts: ClassVar[tuple[str, ...]]
     """Formats that it can start from."""
     produces: ClassVar[str | None]

@@ -94,6 +94,7 @@ def test_declarations(name: str) -> None:
         "pruning",
         "factorization",
         "vocabulary",
+        "shorter inputs",
         "transfer",
         "conversion",
         "cascade",

@@ -14,7 +14,9 @@ import models
 from benchmarks.measures import size
 from compressors.building import step_keys
 from compressors.recipe import parse_recipe
+from compressors.step import Unsupported
 from models.artifact import open_artifact
+from models.predictors import load_predictor
 from tasks import TASKS
 from tests.compressors.artifacts import header, made, predict
 
@@ -174,6 +176,28 @@ def test_where_texts_are_cut_is_part_of_the_key() -> None:
     shorter = replace(task, max_tokens=task.max_tokens // 2)
     keys = {step_keys(recipe, model, t, 0, "cpu")[0] for t in (task, shorter)}
     assert len(keys) == 2
+
+
+@pytest.mark.parametrize("then", ["", "+onnx-int8"])
+def test_max_tokens_reads_the_beginning_alone(then: str) -> None:
+    before, after = made(f"finetune{then}"), made(f"finetune+max-tokens:16{then}")
+    tokenizer = json.loads((after.folder / "tokenizer.json").read_text(encoding="utf-8"))
+    assert tokenizer["truncation"]["max_length"] == after.manifest["max_tokens"] == 16
+    assert after.sha256 != before.sha256
+    framed = 14  # of 16, two are the frame's
+    texts = [" ".join("a" * framed), " ".join("a" * framed + "b" * 40)]
+    predictors = [load_predictor(artifact, "cpu", 1) for artifact in (before, after)]
+    whole, cut = ([p.predict([text])[0] for text in texts] for p in predictors)
+    assert np.abs(whole[0] - whole[1]).max() > 1e-3
+    np.testing.assert_allclose(cut[0], cut[1], atol=1e-6)
+    np.testing.assert_allclose(cut[0], whole[0], atol=1e-4)
+
+
+def test_more_tokens_than_are_read_are_refused() -> None:
+    plan = parse_recipe("finetune+max-tokens:64").plan
+    assert plan(models.MODELS["tiny-bert"], "cpu", max_tokens=128).max_tokens == 64
+    with pytest.raises(Unsupported, match="max-tokens:64: at most 64 tokens are read already"):
+        plan(models.MODELS["tiny-bert"], "cpu", max_tokens=64)
 
 
 def test_another_seed_gives_other_weights() -> None:
