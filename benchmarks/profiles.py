@@ -64,6 +64,7 @@ METHODS = (
     "finetune+svd:128",
     "finetune+svd-plain:128",
     "finetune+svd-embeddings:128",
+    "finetune+max-tokens:64",
     "finetune+trim-vocab+onnx-int8",
     "finetune+trim-vocab+distill-long:3+onnx-int8",
     "finetune+onnx-int8-static",
@@ -106,6 +107,18 @@ CHAINS = (
     "finetune+distill:3+trim-vocab+openvino-int4+cascade:0.7",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
+CHAINS_FOR_LONG_TEXTS = (
+    "finetune+onnx-int8",
+    "finetune+trim-vocab+openvino-int8",
+    "finetune+trim-vocab+max-tokens:64+openvino-int8",
+    "finetune+distill:2+trim-vocab:12000+openvino-int4",
+    "finetune+distill:3+trim-vocab:12000+openvino-int4",
+    "finetune+distill:3+trim-vocab:12000+max-tokens:128+openvino-int4",
+    "finetune+max-tokens:128+distill:3+trim-vocab:12000+openvino-int4",
+    "finetune+max-tokens:96+distill:3+trim-vocab:12000+openvino-int4",
+    "static-embeddings+logistic",
+)
+"""Candidates for documents of hundreds of tokens, whose beginning says most."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +187,7 @@ PROFILES: dict[str, Profile] = {
         tasks=("movies",),
         models=("minilm-bert",),
         recipes=(*CONTROLS, REFERENCE, *CHAINS),
+        recipes_of={"bbc/minilm-bert": (*CONTROLS, REFERENCE, *CHAINS_FOR_LONG_TEXTS)},
         seeds=(0, 1, 2),
         seconds=1.0,
         shifted_cap=500,

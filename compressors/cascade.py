@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from compressors.workbench import Workbench
     from models.artifact import Artifact
 
-SMALLER = ("distillation", "pruning", "factorization")
+SMALLER = ("distillation", "pruning", "factorization", "shorter inputs")
 """Families of the steps that the large model does without."""
 
 

@@ -54,11 +54,17 @@ class DistillInto(Step):
         assert source
         model = MODELS[self.model]
         with tempfile.TemporaryDirectory() as scratch:
-            start = Artifact(Path(scratch), {})
+            start = Artifact(Path(scratch), {"max_tokens": workbench.most_tokens(source)})
             model.start(start.folder, workbench.task.pairs)
             student = load_classifier(start.folder, workbench.outputs, workbench.seed)
             loss = logits_only(workbench.teacher or source, self.temperature, workbench)
             teach(self, student, loss, start, workbench, first_token=True)
             facts = write_student(self, student, start, workbench)
-        # The student has nothing of the source's but the task: no fact is inherited.
-        return workbench.seal(None, **facts, student=model.name, shape=model.shape.to_json())
+        # The student has nothing of the source's but the task: no other fact is inherited.
+        return workbench.seal(
+            None,
+            **facts,
+            student=model.name,
+            shape=model.shape.to_json(),
+            max_tokens=workbench.most_tokens(source),
+        )

@@ -40,7 +40,7 @@ class DistillRelations(FewerLayers):
         from models.attention import listening
         from models.networks import layers_of
 
-        teacher = live_teacher(workbench.teacher or source, workbench)
+        teacher = live_teacher(workbench.teacher or source, source, workbench)
         mine, theirs = self.layers - 1, len(layers_of(teacher.network)) - 1
         error = logit_error(workbench.teacher or source, self.temperature, workbench)
 

@@ -47,7 +47,7 @@ class DistillTiny(FewerLayers):
         from models.networks import layers_of
 
         heads = student.config.num_attention_heads
-        teacher = live_teacher(workbench.teacher or source, workbench)
+        teacher = live_teacher(workbench.teacher or source, source, workbench)
         depth = len(layers_of(teacher.network))
         pairs = [(mine, layer_at(share, depth)) for mine, share in enumerate(taught)]
         error = logit_error(workbench.teacher or source, self.temperature, workbench)

@@ -58,10 +58,11 @@ class LiveTeacher:
         return Answer(rows, mask.bool(), heard, said.hidden_states)
 
 
-def live_teacher(teacher: Artifact, workbench: Workbench) -> LiveTeacher:
-    """Load a teacher, and let it read every text with its own tokenizer."""
+def live_teacher(teacher: Artifact, source: Artifact, workbench: Workbench) -> LiveTeacher:
+    """Load a teacher that reads every text with its own tokenizer, as far as `source` does."""
     from models.networks import load_classifier
+    from models.tokenization import load_tokenizer, tokenize
 
     network = load_classifier(teacher.folder, workbench.outputs).to(workbench.device)
-    ids = workbench.tokens(teacher, *TEXTS)["input_ids"]
-    return LiveTeacher(network, list(ids), workbench.device)
+    tokenizer = load_tokenizer(teacher.folder, workbench.most_tokens(source))
+    return LiveTeacher(network, tokenize(tokenizer, workbench.texts(*TEXTS)), workbench.device)

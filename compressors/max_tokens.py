@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class MaxTokens(Step):
     """Read the first N tokens of a text (head-only truncation: Sun et al. 2019, arXiv 1905.05583).
 
-    Time goes with the tokens that are read; the file stays as large. Steps that train after it read
-    as much as before.
+    Time goes with the tokens that are read; the file stays as large. A student that is distilled
+    after it reads as little; its teacher says what it makes of the whole text, but for attention,
+    which is compared token by token. Of two sentences the longer one is cut.
     """
 
     name: ClassVar[str] = "max-tokens"

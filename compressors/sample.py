@@ -52,7 +52,7 @@ def calibration(
     Raises:
         ValueError: there are fewer than `FEWEST`.
     """
-    from models.tokenization import load_tokenizer, tokenize
+    from models.tokenization import tokenize
 
     texts = workbench.texts("train")
     if len(texts) < FEWEST:
@@ -61,5 +61,5 @@ def calibration(
             f"{FEWEST} are needed"
         )
     drawn = np.random.default_rng(workbench.seed).permutation(len(texts))[:examples]
-    tokenizer = load_tokenizer(source.folder, source.manifest["max_tokens"])
-    return [pad([ids], pad_id)._asdict() for ids in tokenize(tokenizer, [texts[i] for i in drawn])]
+    chosen = tokenize(workbench.tokenizer(source), [texts[i] for i in drawn])
+    return [pad([ids], pad_id)._asdict() for ids in chosen]

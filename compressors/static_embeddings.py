@@ -86,7 +86,7 @@ def write_static(
     tokenizer.save(str(workbench.folder / "tokenizer.json"))
     static_table.save(workbench.folder, table)
     ids = tokenize(
-        load_tokenizer(workbench.folder, workbench.task.max_tokens), workbench.texts("train")
+        load_tokenizer(workbench.folder, workbench.most_tokens(source)), workbench.texts("train")
     )
     words = static_table.lay_end_to_end(ids, unknown_id)
     means = static_table.mean(static_table.load(workbench.folder)["embeddings"], words)

@@ -67,11 +67,11 @@ class TrimVocab(Step):
 
     def counts(self, source: Artifact, workbench: Workbench) -> Counter[int]:
         """Count the ids of the text, as the model reads it."""
-        from models.tokenization import load_tokenizer, tokenize
+        from models.tokenization import tokenize
 
         splits = ("train", "unlabelled") if self.unlabelled else ("train",)
-        tokenizer = load_tokenizer(source.folder, workbench.task.max_tokens)
-        return Counter(id for row in tokenize(tokenizer, workbench.texts(*splits)) for id in row)
+        rows = tokenize(workbench.tokenizer(source), workbench.texts(*splits))
+        return Counter(id for row in rows for id in row)
 
 
 def token_ids(config: dict[str, Any]) -> dict[str, int]:

@@ -17,6 +17,7 @@ from tasks.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from tokenizers import Tokenizer
 
 
 BATCH = 64
@@ -62,12 +63,19 @@ class Workbench:
         """Return the labels of the train split, [n]."""
         return np.array([e.label for e in self.task.splits()["train"]], dtype=self.label_type)
 
+    def most_tokens(self, artifact: Artifact) -> int:
+        """Return where an artifact cuts its texts; a pretrained one does as the task says."""
+        return int(artifact.manifest.get("max_tokens", self.task.max_tokens))
+
+    def tokenizer(self, artifact: Artifact) -> Tokenizer:
+        """Return an artifact's tokenizer; it cuts where the artifact does."""
+        return load_tokenizer(artifact.folder, self.most_tokens(artifact))
+
     def tokens(self, source: Artifact, *splits: str) -> Dataset:
         """Return token ids of splits (`input_ids`, `length`), with `labels` if train alone."""
         from datasets import Dataset
 
-        tokenizer = load_tokenizer(source.folder, self.task.max_tokens)
-        ids = tokenize(tokenizer, self.texts(*splits))
+        ids = tokenize(self.tokenizer(source), self.texts(*splits))
         columns: dict[str, Any] = {"input_ids": ids, "length": [len(row) for row in ids]}
         if splits == ("train",):
             columns["labels"] = self.labels()
@@ -129,8 +137,7 @@ class Workbench:
             return {}
         texts = [example.text for example in examples]
         labels = np.array([example.label for example in examples], dtype=self.label_type)
-        tokenizer = load_tokenizer(source.folder, self.task.max_tokens)
-        said = self._ask(student, tokenize(tokenizer, texts))["logits"]
+        said = self._ask(student, tokenize(self.tokenizer(source), texts))["logits"]
         mine, theirs = (
             self._errors(logits, labels)
             for logits in (said, self._lessons(teacher, texts)["logits"])
@@ -154,12 +161,11 @@ class Workbench:
             from models.networks import load_classifier
 
             network = load_classifier(teacher.folder, self.outputs)
-            tokenizer = load_tokenizer(teacher.folder, self.task.max_tokens)
-            lessons = self._ask(network, tokenize(tokenizer, texts))
+            lessons = self._ask(network, tokenize(self.tokenizer(teacher), texts))
             np.savez(target, **lessons)  # type: ignore[arg-type]
 
         computed = [library_versions(("torch", "transformers")), bf16_is_fast(self.device)]
-        identity = [4, teacher.sha256, self.task.max_tokens, self.device, computed, texts]
+        identity = [4, teacher.sha256, self.most_tokens(teacher), self.device, computed, texts]
         return np.load(kept_arrays("lessons", identity, make))
 
     def _ask(self, network: Any, ids: list[list[int]]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import Any
 
 from filelock import FileLock
@@ -153,6 +153,8 @@ def read(path: Path) -> Baseline:
             nights[name] = tuple(Night(run, tuple(p), work) for run, (work, *p) in history.items())
             cells[name] = CellFacts.from_json(kept)
         return Baseline(data["info"], cells, nights)
+    except OSError as error:
+        raise BaselineError(f"{path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         what = "empty" if not path.stat().st_size else f"cut or damaged ({error})"
         raise BaselineError(f"{path} is {what}; {again}") from None
@@ -207,8 +209,13 @@ def promote(
             "promote another run, or add --allow-failed to leave them out"
         )
     said = []
-    for device in sorted({device_of(name) for name in run.cells}):
-        path = folder / fingerprint(run.info["machine"], device) / FILE
+    paths = {
+        device: folder / fingerprint(run.info["machine"], device) / FILE
+        for device in sorted({device_of(name) for name in run.cells})
+    }
+    for path in paths.values():  # one that is damaged must not leave half a promotion
+        _refuse_if_narrowed(read(path), run, allow_failed)
+    for device, path in paths.items():
         ours = {
             name: facts
             for name, facts in run.cells.items()
@@ -221,13 +228,24 @@ def promote(
             old = read(path)
             gone = set(old.cells) - set(run.cells) if prune else set()
             old = without(old, gone)
-            new, changes = merged(old, RunFacts(run.info, ours), anew=allow_failed)
+            new, changes = merged(old, RunFacts(run.info, ours), accept=allow_failed)
             write_atomically(path, to_text(new))
         said += [f"{path}: {_replaced(old)}", *changes, *(f"{name}: gone" for name in sorted(gone))]
     return said
 
 
 _GOOD = (OK, "unsupported", "skipped")
+
+
+def _refuse_if_narrowed(old: Baseline, run: RunFacts, allow_failed: bool) -> None:
+    for name, facts in run.cells.items():
+        before = old.cells.get(name)
+        lost = sorted(set(before.metrics) - set(facts.metrics)) if before else []
+        if lost and facts.status == OK and not allow_failed:
+            raise BaselineError(
+                f"{run.name} has no {', '.join(lost)} of {name}, which the baseline has: promote "
+                "a run of all measures, or add --allow-failed to forget them"
+            )
 
 
 def without(baseline: Baseline, names: set[str]) -> Baseline:
@@ -242,12 +260,12 @@ def _replaced(old: Baseline) -> str:
     return f"replaces that of {old.info['run']} ({len(old.cells)} cells)"
 
 
-def merged(old: Baseline, run: RunFacts, *, anew: bool = False) -> tuple[Baseline, list[str]]:
+def merged(old: Baseline, run: RunFacts, *, accept: bool = False) -> tuple[Baseline, list[str]]:
     """Put a run's cells into a baseline, and say what changed; cells that it lacks stay.
 
-    Pairs of a cell that was disturbed, or whose reference had moved, enter no history; with `anew`
-    such a reference begins a new one. So does another speed: of another artifact or other
-    libraries, or beyond what enough nights vary by. Otherwise it is how nights vary.
+    Pairs of a cell that was disturbed enter no history, and those whose reference had moved do if
+    they are accepted. Another speed of another artifact or with other libraries begins a new
+    history; without such a reason it is how nights vary, and widens the limits.
     """
     cells, nights = dict(old.cells), dict(old.nights)
     seen = spreads({name: [night.pairs for night in nights.get(name, ())] for name in run.cells})
@@ -256,18 +274,17 @@ def merged(old: Baseline, run: RunFacts, *, anew: bool = False) -> tuple[Baselin
         before = old.cells.get(name)
         history = nights.get(name, ())
         known = [night for night in history if night.run != run.name]
-        moved = abs(reference_moved(known, facts.work)) > DISTURBED
-        if facts.pairs and not facts.is_void and (anew or not moved):
+        moved = bool(reference_moved(known, facts.work))
+        if facts.pairs and not facts.is_void and (accept or not moved):
             pairs = () if facts.is_later_void else facts.sound_later
             pairs = pairs or facts.sound
-            known = [] if moved else known
             limit = limits(seen[name], len(run.cells), len(pairs)).alone
             is_other = (facts.artifact_sha256, run.info.get("versions")) != (
                 before and before.artifact_sha256,
                 old.info.get("versions"),
             )
-            has_jumped = known and abs(usual_level(known) - median(pairs)) > limit
-            if has_jumped and (is_other or not seen[name].is_prior):
+            has_jumped = bool(known) and abs(usual_level(known) - median(pairs)) > limit
+            if is_other and (moved or has_jumped):
                 changes.append(f"{name}: its speed has another level: its history begins anew")
                 known = []
             work = round(median(facts.work), 5) if facts.work else None
@@ -285,9 +302,17 @@ def usual_level(nights: Sequence[Night]) -> float:
 
 
 def reference_moved(nights: Sequence[Night], work: Sequence[float]) -> float:
-    """Return the log of how much slower the reference is than in these nights."""
+    """Return the log of how much slower the reference is than in these nights.
+
+    0 within 5 %, or within twice what these nights vary by: neighbours come and go on a shared
+    machine, and nights of both kinds may have been promoted.
+    """
     known = [night.work for night in nights if night.work is not None]
-    return median(work) - fmean(known) if known and work else 0.0
+    if not known or not work:
+        return 0.0
+    moved = median(work) - fmean(known)
+    usual = max(DISTURBED, 2 * stdev(known) if len(known) > 1 else 0.0)
+    return moved if abs(moved) > usual else 0.0
 
 
 def _change(name: str, before: CellFacts | None, after: CellFacts) -> str:

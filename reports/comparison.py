@@ -147,6 +147,8 @@ def _judge(context: Context, name: str, now: CellFacts) -> Iterator[Verdict]:
         for metric, verdict in judged.items():
             if verdict is not None:
                 yield verdict
+            elif _was_measured(now, metric):
+                yield Verdict(name, metric, NEW, "the baseline does not have it")
             elif _was_measured(before, metric) and not context.partial:
                 yield Verdict(name, metric, MISSING, "the baseline has it, the run does not")
 

@@ -12,7 +12,7 @@ from statistics import median
 import numpy as np
 
 from reports.baselines import Baseline, Night, reference_moved, usual_level
-from reports.facts import DISTURBED, CellFacts
+from reports.facts import CellFacts
 from reports.leaderboard import REFERENCES
 from reports.limits import POOL_WEIGHT, POWER, SECOND, Spread, limits
 from reports.verdicts import (
@@ -314,7 +314,7 @@ def _why_not_timed(
 def _how_moved(nights: Sequence[Night], work: Sequence[float]) -> str:
     """Say how the reference's own speed changed against the fixed matrix product, if it did."""
     moved = reference_moved(nights, work)
-    if abs(moved) <= DISTURBED:
+    if not moved:
         return ""
     how = f"{abs(math.expm1(moved)):.1%} {'slower' if moved > 0 else 'faster'}"
     return f"the reference itself is {how} against the matrix product"

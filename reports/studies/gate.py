@@ -53,10 +53,10 @@ class Count:
 
 
 def baseline_of(runs: Sequence[RunFacts]) -> Baseline:
-    """Promote runs one after the other, in memory."""
+    """Promote runs one after the other, in memory, also those whose reference had moved."""
     found = Baseline()
     for run in runs:
-        found, _ = merged(found, run)
+        found, _ = merged(found, run, accept=True)
     return found
 
 
@@ -71,17 +71,22 @@ def real_nights(runs: Sequence[RunFacts]) -> list[Comparison]:
 class Drawing:
     """Nights of so many cells drawn again: each has a real cell's level of some night, and its pairs.
 
-    Of the pairs those that no other work disturbed. A copy of a cell has a night of its own.
+    Of the pairs those that no other work disturbed, and the reference's own speed of the same
+    night. A copy of a cell has a night of its own.
     """
 
     def __init__(self, runs: Sequence[RunFacts], cells: int, seed: int = 0) -> None:
         self.info, self.random = runs[0].info, np.random.default_rng(seed)
-        nights = {
-            name: [np.array(sound) for run in runs if len(sound := run.cells[name].sound) > 1]
+        known = {
+            name: [cell for run in runs if len((cell := run.cells[name]).sound) > 1]
             for name in runs[0].cells
             if all(name in run.cells for run in runs)
         }
-        self.nights = {name: pairs for name, pairs in nights.items() if pairs}
+        self.nights = {n: [np.array(c.sound) for c in cells] for n, cells in known.items() if cells}
+        self.work = {
+            name: [float(np.median(cell.work)) if cell.work else 0.0 for cell in known[name]]
+            for name in self.nights
+        }
         self.residuals = {
             name: np.concatenate([(p - p.mean()) * np.sqrt(len(p) / (len(p) - 1)) for p in pairs])
             for name, pairs in self.nights.items()
@@ -97,11 +102,17 @@ class Drawing:
         cells: dict[str, CellFacts] = {}
         for name, source in self.sources.items():
             nights = self.nights[source]
-            level = nights[self.random.integers(len(nights))].mean() - np.log(factor)
+            which = self.random.integers(len(nights))
+            level = nights[which].mean() - np.log(factor)
             drawn = level + self.random.choice(self.residuals[source], FIRST + SECOND)
             pairs, later = tuple(drawn[:FIRST]), tuple(drawn[FIRST:])
+            work = self.work[source][which]
             cells[name] = replace(
-                self.facts[source], pairs=pairs, later=later, work=(), later_work=()
+                self.facts[source],
+                pairs=pairs,
+                later=later,
+                work=(work,) * FIRST,
+                later_work=(work,) * SECOND,
             )
         return RunFacts(self.info | {"run": f"drawn-{number}"}, cells)
 
@@ -115,14 +126,16 @@ def drawn_nights(
 ) -> list[list[str]]:
     """Return rows on nights drawn again, against baselines of so many drawn nights."""
     drawing = Drawing(runs, cells)
-    red = 0
+    red = void = 0
     caught = dict.fromkeys(SLOWER, 0)
     judged = dict.fromkeys(SLOWER, 0)
     allowed = dict.fromkeys(SLOWER, 0)
     for block in range(10):
         baseline = baseline_of([drawing.night(number) for number in range(nights)])
         for number in range(total // 10):
-            red += latency_reds(compare(baseline, drawing.night(1000 * block + number))) > 0
+            found = compare(baseline, drawing.night(1000 * block + number))
+            red += latency_reds(found) > 0
+            void += found.colour() == VOID
         for factor in SLOWER:
             for number in range(total // 100):
                 found = compare(baseline, drawing.night(number, factor))
@@ -132,7 +145,7 @@ def drawn_nights(
                         if (verdict.detectable or 1) <= factor - 1:
                             allowed[factor] += 1
                             caught[factor] += verdict.verdict == REGRESSED
-    shown = f"{red} of {total} ({red / total:.1%})"
+    shown = f"{red} of {total} ({red / total:.1%}), {void} void"
     rows = [[f"nights of {cells} cells drawn again: red by latency", shown]]
     for factor in SLOWER:
         share = f"{allowed[factor] / judged[factor]:.0%} of the cells allow it"
@@ -267,9 +280,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports.studies.gate", description=__doc__)
     parser.add_argument("nights", nargs="+", type=Path, help="folders of A/A runs of one commit")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=RUN")
+    parser.add_argument("--busy", action="append", default=[], type=Path, metavar="RUN")
     given = parser.parse_args(arguments)
     faults = {name: Path(run) for name, _, run in (text.partition("=") for text in given.fault)}
-    print(report(given.nights, faults))
+    print(report(given.nights, faults, given.busy))
     return 0
 
 

@@ -15,6 +15,7 @@ from benchmarks.measures import size
 from compressors.building import step_keys
 from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
+from compressors.workbench import Workbench
 from models.artifact import open_artifact
 from models.predictors import load_predictor
 from tasks import TASKS
@@ -191,6 +192,34 @@ def test_max_tokens_reads_the_beginning_alone(then: str) -> None:
     assert np.abs(whole[0] - whole[1]).max() > 1e-3
     np.testing.assert_allclose(cut[0], cut[1], atol=1e-6)
     np.testing.assert_allclose(cut[0], whole[0], atol=1e-4)
+
+
+def test_who_learns_after_max_tokens_reads_as_little(tmp_path: Path) -> None:
+    whole, cut = made("finetune"), made("finetune+max-tokens:16")
+    bench = Workbench(TASKS["tiny"], 0, "cpu", 1, tmp_path, lambda *_: None, teacher=whole)
+    lengths = [max(bench.tokens(artifact, "train")["length"]) for artifact in (whole, cut)]
+    assert lengths[0] > lengths[1] == 16
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        "distill:2+trim-vocab+onnx",
+        "distill-tiny:2",
+        "distill-relations:2",
+        "distill-into:tiny-bert",
+        "static-embeddings+logistic",
+    ],
+)
+def test_what_follows_max_tokens_reads_as_little(then: str) -> None:
+    recipe = f"finetune+max-tokens:16+{then}"
+    planned = parse_recipe(recipe).plan(models.MODELS["tiny-bert"], "cpu", max_tokens=128)
+    assert made(recipe).manifest["max_tokens"] == planned.max_tokens == 16
+
+
+def test_a_cascade_asks_who_reads_all() -> None:
+    *before, cascade = parse_recipe("finetune+max-tokens:16+onnx-int8+cascade").steps
+    assert [str(step) for step in cascade.other_source(tuple(before))] == ["finetune", "onnx-int8"]
 
 
 def test_more_tokens_than_are_read_are_refused() -> None:

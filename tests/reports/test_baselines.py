@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from reports import baselines
 from reports.baselines import BaselineError, fingerprint, promote, read
 from reports.comparison import compare
-from reports.facts import Answers, CellFacts
+from reports.facts import Answers, CellFacts, RunFacts
 from reports.statistics import pearson
 from tests.conftest import ROOT
 from tests.reports.nights import MACHINE, RIGHT, facts, history, name, night, run
@@ -66,9 +67,55 @@ def test_the_history_is_bounded_and_begins_anew_at_another_speed(tmp_path: Path)
         promote(night(random, 1, number), tmp_path)
     kept = read(file_in(tmp_path)).nights[name(0)]
     assert [n.run for n in kept] == [f"night-{n:03d}" for n in range(3, baselines.KEPT_NIGHTS + 3)]
-    said = promote(night(random, 1, 99, slower=0.3), tmp_path)
+    slow = night(random, 1, 98, slower=0.3)
+    promote(slow, tmp_path)
+    assert len(read(file_in(tmp_path)).nights[name(0)]) == baselines.KEPT_NIGHTS
+    said = promote(run(slow.cells, 99, versions={"torch": "2.14"}), tmp_path)
     assert f"{name(0)}: its speed has another level: its history begins anew" in said
     assert len(read(file_in(tmp_path)).nights[name(0)]) == 1
+
+
+def test_nights_of_another_hour_widen_the_limits_once_they_are_accepted(tmp_path: Path) -> None:
+    """A shared machine without its neighbours: the reference is 10 % faster, the candidate is not."""
+    random = np.random.default_rng(0)
+
+    def quiet(number: int) -> RunFacts:
+        cells = night(random, 1, number, slower=0.1).cells
+        return run({n: replace(c, work=(1.9,) * 5) for n, c in cells.items()}, number)
+
+    for number in range(10):
+        promote(night(random, 1, number), tmp_path)
+    promote(quiet(10), tmp_path)
+    assert len(read(file_in(tmp_path)).nights[name(0)]) == 10  # moved, and not accepted
+    assert compare(read(file_in(tmp_path)), quiet(11)).colour() == "void"
+    for number in range(11, 15):
+        promote(quiet(number), tmp_path, allow_failed=True)
+    both = read(file_in(tmp_path))
+    assert len(both.nights[name(0)]) == 14
+    for usual in (quiet(15), night(random, 1, 16)):
+        assert compare(both, usual).colour() == "green"
+
+
+def test_a_run_that_was_narrowed_to_some_measures_is_refused(tmp_path: Path) -> None:
+    promote(run({name(0): facts()}), tmp_path)
+    narrow = facts(metrics={"quality_metric": "accuracy", "quality": 0.86})
+    with pytest.raises(
+        BaselineError, match=r"has no memory_inference_peak_bytes, size_bytes, speed"
+    ):
+        promote(run({name(0): narrow}, 1), tmp_path)
+    assert read(file_in(tmp_path)).info["run"] == "night-000"
+    promote(run({name(0): narrow}, 1), tmp_path, allow_failed=True)
+    again = {
+        v.metric: v.verdict
+        for v in compare(read(file_in(tmp_path)), run({name(0): facts()})).verdicts
+    }
+    assert (again["size"], again["memory"]) == ("new", "new")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    file_in(tmp_path).mkdir(parents=True)
+    with pytest.raises(BaselineError, match=r"baseline\.json cannot be read: Is a directory"):
+        read(file_in(tmp_path))
 
 
 def test_failed_cells_are_refused_unless_told(tmp_path: Path) -> None:
