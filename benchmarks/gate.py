@@ -45,7 +45,8 @@ def judge(session: Session) -> Comparison:
         for cell in cells:
             session.measure_again(MEMORY, cell)
         comparison = _compare(session)
-    disturbed = [v.cell for v in comparison.verdicts if v.verdict in (VOID, REFERENCE_MOVED)]
+    verdicts = comparison.verdicts
+    disturbed = [v.cell for v in verdicts if v.verdict in (VOID, REFERENCE_MOVED) and not v.suspect]
     if cells := again(LATENCY, disturbed):
         session.show(f"leanboard: timing {len(cells)} cells again: their rounds were disturbed")
         session.references.close()
