@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -21,12 +21,13 @@ import numpy as np
 
 from reports.baselines import Baseline, merged
 from reports.comparison import compare
-from reports.facts import CellFacts, RunFacts, facts_of
+from reports.facts import Answers, CellFacts, RunFacts, facts_of
 from reports.limits import FIRST, SECOND, spreads
 from reports.night import NIGHT_JSON
 from reports.records import read_run
 from reports.verdicts import FAIL_ON, OK, RED, REGRESSED, VOID, Comparison
 
+Change = Callable[[CellFacts, np.random.Generator], CellFacts]
 CELLS = 50
 """Of a night that is drawn again."""
 DRAWN = 1000
@@ -156,6 +157,52 @@ def drawn_nights(
     return rows
 
 
+def larger(metric: str, factor: float) -> Change:
+    """Return a change that makes a metric of a cell so many times as large."""
+    return lambda facts, _: replace(
+        facts, metrics=facts.metrics | {metric: facts.metrics[metric] * factor}
+    )
+
+
+def wronger(points: int) -> Change:
+    """Return a change that turns so many points of a cell's right answers wrong, at random."""
+
+    def change(facts: CellFacts, random: np.random.Generator) -> CellFacts:
+        assert facts.answers
+        right = facts.answers.values() > 0
+        lost = random.choice(np.flatnonzero(right), round(points / 100 * len(right)), replace=False)
+        right[lost] = False
+        metrics = facts.metrics | {"quality": float(right.mean())}
+        return replace(facts, answers=Answers.of_right(right), metrics=metrics)
+
+    return change
+
+
+CHANGES: dict[str, tuple[str, Change]] = {
+    "memory +5%": ("memory", larger("memory_inference_peak_bytes", 1.05)),
+    "memory +20%": ("memory", larger("memory_inference_peak_bytes", 1.20)),
+    "bytes +1%": ("size", larger("size_bytes", 1.01)),
+    **{f"{points} points of accuracy": ("quality", wronger(points)) for points in (1, 2, 3)},
+}
+"""What is done to every cell of every real night, and by which metric it should be found."""
+
+
+def changed_nights(runs: Sequence[RunFacts]) -> list[list[str]]:
+    """Return rows on real nights with a change in each cell, each judged by all the others."""
+    random = np.random.default_rng(0)
+    found: dict[str, list[bool]] = {name: [] for name in CHANGES}
+    for index, run in enumerate(runs):
+        baseline = baseline_of([*runs[:index], *runs[index + 1 :]])
+        for name, (metric, change) in CHANGES.items():
+            cells = {cell: change(facts, random) for cell, facts in run.cells.items()}
+            verdicts = compare(baseline, RunFacts(run.info, cells)).verdicts
+            found[name] += [v.verdict == REGRESSED for v in verdicts if v.metric == metric]
+    return [
+        [f"real nights, {name} in each cell: found", f"{sum(hits)} of {len(hits)}"]
+        for name, hits in found.items()
+    ]
+
+
 def plain_means(folder: Path) -> dict[str, float]:
     """Return pytest-benchmark's own mean of each benchmark of a run, in seconds."""
     path = folder / "pytest-benchmark.json"
@@ -224,6 +271,7 @@ def report(folders: Sequence[Path], faults: dict[str, Path], busy: Sequence[Path
         ["`--benchmark-compare-fail=mean:5%`, the same nights: red", str(nights)],
         ["`--benchmark-compare-fail=mean:5%`, benchmarks: red", str(benchmarks)],
         *drawn_nights(runs, min(len(runs), 20)),
+        *changed_nights(runs),
     ]
     if busy:
         colours = [_judged(folder, baseline)[0] for folder in busy]

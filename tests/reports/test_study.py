@@ -32,6 +32,14 @@ def test_healthy_nights_are_green_and_slow_ones_found() -> None:
     assert float(rows[-1][1].rpartition("(")[2].rstrip("%)")) > 99
 
 
+def test_changes_of_every_cell_are_counted() -> None:
+    rows = dict(gate.changed_nights(drawn(4)))
+    assert rows["real nights, memory +5% in each cell: found"] == "40 of 40"
+    assert rows["real nights, bytes +1% in each cell: found"] == "40 of 40"
+    assert rows["real nights, 1 points of accuracy in each cell: found"] == "0 of 40"
+    assert rows["real nights, 3 points of accuracy in each cell: found"] == "40 of 40"
+
+
 def test_pytest_benchmarks_own_gate_knows_only_means(tmp_path: Path) -> None:
     for name, mean in (("a", 1.0), ("b", 1.2), ("c", 1.21)):
         (tmp_path / name).mkdir()
