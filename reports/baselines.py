@@ -274,7 +274,7 @@ def merged(old: Baseline, run: RunFacts, *, accept: bool = False) -> tuple[Basel
         before = old.cells.get(name)
         history = nights.get(name, ())
         known = [night for night in history if night.run != run.name]
-        moved = bool(reference_moved(known, facts.work))
+        moved = any(reference_moved(known, work) for work in (facts.work, facts.later_work))
         if facts.pairs and not facts.is_void and (accept or not moved):
             pairs = () if facts.is_later_void else facts.sound_later
             pairs = pairs or facts.sound

@@ -96,6 +96,13 @@ def test_nights_of_another_hour_widen_the_limits_once_they_are_accepted(tmp_path
         assert compare(both, usual).colour() == "green"
 
 
+def test_a_suspect_whose_second_look_had_moved_enters_no_history(tmp_path: Path) -> None:
+    promote(run({name(0): facts()}), tmp_path)
+    slow = facts(pairs=(0.55,) * 5, later=(0.55,) * 10, later_work=(2.1,) * 10)
+    promote(run({name(0): slow}, 1), tmp_path)
+    assert [n.run for n in read(file_in(tmp_path)).nights[name(0)]] == ["night-000"]
+
+
 def test_a_run_that_was_narrowed_to_some_measures_is_refused(tmp_path: Path) -> None:
     promote(run({name(0): facts()}), tmp_path)
     narrow = facts(metrics={"quality_metric": "accuracy", "quality": 0.86})
