@@ -118,7 +118,7 @@ CHAINS_FOR_LONG_TEXTS = (
     "finetune+max-tokens:96+distill:3+trim-vocab:12000+openvino-int4",
     "static-embeddings+logistic",
 )
-"""Candidates for documents of hundreds of tokens, whose beginning says most."""
+"""Candidates for documents of hundreds of tokens, whose beginning says most: of `--task bbc`."""
 
 
 @dataclass(frozen=True)

@@ -215,8 +215,7 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
     task = bench.task
     seal(
         bench.folder,
-        {"max_tokens": task.max_tokens}  # unless a step cuts elsewhere
-        | made.manifest
+        made.manifest
         | {
             "task": task.name,
             "kind": task.kind,

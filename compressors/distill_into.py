@@ -60,11 +60,5 @@ class DistillInto(Step):
             loss = logits_only(workbench.teacher or source, self.temperature, workbench)
             teach(self, student, loss, start, workbench, first_token=True)
             facts = write_student(self, student, start, workbench)
-        # The student has nothing of the source's but the task: no other fact is inherited.
-        return workbench.seal(
-            None,
-            **facts,
-            student=model.name,
-            shape=model.shape.to_json(),
-            max_tokens=workbench.most_tokens(source),
-        )
+        # The student has nothing of the source's but the task and where its texts are cut.
+        return workbench.seal(start, **facts, student=model.name, shape=model.shape.to_json())

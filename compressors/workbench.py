@@ -202,5 +202,5 @@ class Workbench:
         self, source: Artifact | None, *, not_needed: tuple[str, ...] = (), **facts: Any
     ) -> Artifact:
         """Close the folder: its facts are the source's, but for those named here."""
-        inherited = dict(source.manifest) if source else {"max_tokens": self.task.max_tokens}
-        return seal(self.folder, inherited | {"outputs": self.outputs} | facts, not_needed)
+        known = {"max_tokens": self.task.max_tokens} | (source.manifest if source else {})
+        return seal(self.folder, known | {"outputs": self.outputs} | facts, not_needed)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -61,12 +61,15 @@ def baseline_of(runs: Sequence[RunFacts]) -> Baseline:
     return found
 
 
+def beside_all_others(runs: Sequence[RunFacts]) -> Iterator[tuple[Baseline, RunFacts]]:
+    """Yield each night and a baseline of all the others."""
+    for index, run in enumerate(runs):
+        yield baseline_of([*runs[:index], *runs[index + 1 :]]), run
+
+
 def real_nights(runs: Sequence[RunFacts]) -> list[Comparison]:
     """Judge each night by a baseline of all the others."""
-    return [
-        compare(baseline_of([*runs[:index], *runs[index + 1 :]]), run)
-        for index, run in enumerate(runs)
-    ]
+    return [compare(baseline, run) for baseline, run in beside_all_others(runs)]
 
 
 class Drawing:
@@ -191,8 +194,7 @@ def changed_nights(runs: Sequence[RunFacts]) -> list[list[str]]:
     """Return rows on real nights with a change in each cell, each judged by all the others."""
     random = np.random.default_rng(0)
     found: dict[str, list[bool]] = {name: [] for name in CHANGES}
-    for index, run in enumerate(runs):
-        baseline = baseline_of([*runs[:index], *runs[index + 1 :]])
+    for baseline, run in beside_all_others(runs):
         for name, (metric, change) in CHANGES.items():
             cells = {cell: change(facts, random) for cell, facts in run.cells.items()}
             verdicts = compare(baseline, RunFacts(run.info, cells)).verdicts
