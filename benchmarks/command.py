@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,26 @@ from reports.comparison import against, between, refuse_if_not_green
 from reports.facts import RunFacts, facts_of
 from reports.history import history
 from reports.pick import BoundError
-from reports.records import RecordError, find_run, read_run
+from reports.records import RUN, RecordError, find_run, read_run
 from reports.tables import write_reports
 from reports.verdicts import FAIL_ON, Comparison
 
 OUTPUT = Path("reports/output")
 BASELINES = Path("reports/baselines")
+RUN_HELP = "a run's folder, its name, or `latest`"
+OUTPUT_HELP = f"folder of the runs (default: {OUTPUT})"
+BASELINES_HELP = f"folder of the baselines (default: {BASELINES})"
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose options are given in full: `--allow` today is another option tomorrow."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="leanboard", description="Which compressed version of my Transformer should I ship?"
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -44,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a Python file that adds to them",
     )
     report = commands.add_parser("report", help="write and print the leaderboard of a run again")
-    report.add_argument("run", metavar="RUN", help="a run's folder, its name, or `latest`")
+    report.add_argument("run", metavar="RUN", help=RUN_HELP)
     report.add_argument(
         "--against",
         type=Path,
@@ -53,22 +64,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     _compare(commands)
     promoted = commands.add_parser("promote", help="make a run the baseline of its machine")
-    promoted.add_argument("run", metavar="RUN")
-    promoted.add_argument("--to", type=Path, default=BASELINES, metavar="DIR")
+    promoted.add_argument("run", metavar="RUN", help=RUN_HELP)
+    promoted.add_argument("--to", type=Path, default=BASELINES, metavar="DIR", help=BASELINES_HELP)
     promoted.add_argument(
-        "--allow-failed", action="store_true", help="leave failed cells out; take a red night"
+        "--allow-failed",
+        action="store_true",
+        help="accept a red or void night, and leave out cells that failed",
     )
-    promoted.add_argument(
-        "--prune", action="store_true", help="forget the cells that the run does not have"
+    lacked = promoted.add_mutually_exclusive_group()
+    lacked.add_argument(
+        "--partial",
+        action="store_true",
+        help="RUN was narrowed on purpose: keep the cells that it does not have",
+    )
+    lacked.add_argument(
+        "--prune", action="store_true", help="forget the cells that RUN does not have"
     )
     past = commands.add_parser("history", help="list the nights of every cell, and its trend")
-    past.add_argument("--against", type=Path, default=BASELINES, metavar="DIR")
+    past.add_argument("--against", type=Path, default=BASELINES, metavar="DIR", help=BASELINES_HELP)
     exported = commands.add_parser(
         "export-dashboard", help="write a run for Bencher and for github-action-benchmark"
     )
-    exported.add_argument("run", metavar="RUN")
+    exported.add_argument("run", metavar="RUN", help=RUN_HELP)
     for shown in (report, promoted, past, exported):
-        shown.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
+        shown.add_argument("--output", type=Path, default=OUTPUT, help=OUTPUT_HELP)
     pick_command.add(commands, OUTPUT)
     export_command.add(commands, OUTPUT)
     merge_command.add(commands, OUTPUT)
@@ -78,11 +97,22 @@ def _parser() -> argparse.ArgumentParser:
 def _compare(commands: Any) -> None:
     compared = commands.add_parser("compare", help="judge a run by another one, or by a baseline")
     compared.add_argument("before", metavar="A", help="a run, or a folder of baselines")
-    compared.add_argument("after", metavar="B", help="a run")
-    compared.add_argument("--format", choices=FORMATS, default="terminal")
-    compared.add_argument("--partial", action="store_true", help="B was narrowed on purpose")
-    compared.add_argument("--fail-on", default=",".join(FAIL_ON), metavar="VERDICTS")
-    compared.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
+    compared.add_argument("after", metavar="B", help=RUN_HELP)
+    compared.add_argument(
+        "--format", choices=FORMATS, default="terminal", help="what is printed (default: terminal)"
+    )
+    compared.add_argument(
+        "--partial",
+        action="store_true",
+        help="B was narrowed on purpose: the cells that it does not have are not missing",
+    )
+    compared.add_argument(
+        "--fail-on",
+        default=",".join(FAIL_ON),
+        metavar="VERDICTS",
+        help=f"verdicts that make the exit status 1 (default: {','.join(FAIL_ON)})",
+    )
+    compared.add_argument("--output", type=Path, default=OUTPUT, help=OUTPUT_HELP)
 
 
 FORMATS: dict[str, Callable[[Comparison, Sequence[str]], str]] = {
@@ -104,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         2 if what was asked for is not there or cannot be compared.
     """
     given = _parser().parse_args(arguments)
+    warnings.showwarning = _show
     try:
         return given.call(given) if "call" in given else COMMANDS[given.command](given)
     except (
@@ -125,6 +156,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as users read it, without the line of code that it came from."""
+    print(f"leanboard: {message}", file=sys.stderr)
+
+
 def _list(given: argparse.Namespace) -> int:
     extensions.load(given.extension)
     print(LISTS[given.what]())
@@ -141,9 +184,13 @@ def _report(given: argparse.Namespace) -> int:
 
 def _compared(given: argparse.Namespace) -> int:
     fail_on = verdict_names(given.fail_on)
-    after = _facts(given.after, given.output)
-    if any(Path(given.before).glob(f"*/{baselines.FILE}")):
-        comparison = against(Path(given.before), after, given.partial)
+    if baselines.names(Path(given.after)):
+        raise BaselineError(f"{given.after} holds baselines: they come first, then the run")
+    after, before = _facts(given.after, given.output), Path(given.before)
+    if baselines.names(before):
+        comparison = against(before, after, given.partial)
+    elif before.is_dir() and not (before / RUN).exists():
+        raise BaselineError(f"{before} holds neither baselines nor a run")
     else:
         comparison = between(_facts(given.before, given.output), after, given.partial)
     print(FORMATS[given.format](comparison, fail_on))
@@ -153,7 +200,7 @@ def _compared(given: argparse.Namespace) -> int:
 def _promote(given: argparse.Namespace) -> int:
     run = _facts(given.run, given.output)
     if not given.allow_failed:
-        refuse_if_not_green(against(given.to, run, partial=True))
+        refuse_if_not_green(against(given.to, run, given.partial or given.prune))
     said = baselines.promote(run, given.to, allow_failed=given.allow_failed, prune=given.prune)
     print("\n".join(said))
     return 0
@@ -165,7 +212,10 @@ def _history(given: argparse.Namespace) -> int:
 
 
 def _export_dashboard(given: argparse.Namespace) -> int:
-    print("\n".join(map(str, dashboards.export(read_run(find_run(given.run, given.output))))))
+    run = read_run(find_run(given.run, given.output))
+    print(*dashboards.export(run), sep="\n")
+    for cell in dashboards.left_out(run):
+        print(f"left out: {cell}", file=sys.stderr)
     return 0
 
 

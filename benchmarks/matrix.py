@@ -99,7 +99,7 @@ def one_of(kind: str, name: str, known: Iterable[str]) -> str:
     if name in names:
         return name
     close = difflib.get_close_matches(name, names, n=2)
-    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ";"
     raise SelectionError(f"unknown {kind} '{name}'{hint} {kind}s: {', '.join(names)}")
 
 

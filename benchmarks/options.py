@@ -130,9 +130,11 @@ def verdict_names(text: str) -> tuple[str, ...]:
     """Read `regressed,missing`.
 
     Raises:
-        SelectionError: a word is no verdict.
+        SelectionError: a word is no verdict, or there is none.
     """
     names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise SelectionError(f"--fail-on '{text}': needs one or more of {', '.join(VERDICTS)}")
     return tuple(one_of("verdict", name, VERDICTS) for name in names)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -204,9 +205,10 @@ def promote(
     failed = {name: facts for name, facts in run.cells.items() if facts.status not in _GOOD}
     if failed and not allow_failed:
         name, facts = next(iter(failed.items()))
+        many = f"{len(failed)} failed cells" if len(failed) > 1 else "a failed cell"
         raise BaselineError(
-            f"{run.name} has {len(failed)} failed cells, {name} ({facts.reason}) among them: "
-            "promote another run, or add --allow-failed to leave them out"
+            f"{run.name} has {many}: {name} ({facts.reason}): "
+            "promote another run, or add --allow-failed to leave it out"
         )
     said = []
     paths = {
@@ -226,11 +228,12 @@ def promote(
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{FILE}.lock")):
             old = read(path)
-            gone = set(old.cells) - set(run.cells) if prune else set()
-            old = without(old, gone)
-            new, changes = merged(old, RunFacts(run.info, ours), accept=allow_failed)
+            lacked = sorted(set(old.cells) - set(ours))
+            gone = {name for name in lacked if prune and name not in run.cells}
+            new, changes = merged(without(old, gone), RunFacts(run.info, ours), accept=allow_failed)
             write_atomically(path, to_text(new))
-        said += [f"{path}: {_replaced(old)}", *changes, *(f"{name}: gone" for name in sorted(gone))]
+        said += [f"{path}: {_replaced(old, run)}", *changes]
+        said += [f"{name}: {'gone' if name in gone else 'kept as it was'}" for name in lacked]
     return said
 
 
@@ -254,10 +257,13 @@ def without(baseline: Baseline, names: set[str]) -> Baseline:
     return replace(baseline, cells=cells, nights={name: baseline.nights[name] for name in cells})
 
 
-def _replaced(old: Baseline) -> str:
+def _replaced(old: Baseline, run: RunFacts) -> str:
     if not old.cells:
         return "a new baseline"
-    return f"replaces that of {old.info['run']} ({len(old.cells)} cells)"
+    before, now = (info.get("started") or "" for info in (old.info, run.info))
+    age = ", which is a later run than this one" * (before > now)
+    count = len(old.cells)
+    return f"replaces that of {old.info['run']} ({count} cell{'s' * (count != 1)}){age}"
 
 
 def merged(old: Baseline, run: RunFacts, *, accept: bool = False) -> tuple[Baseline, list[str]]:
@@ -274,8 +280,13 @@ def merged(old: Baseline, run: RunFacts, *, accept: bool = False) -> tuple[Basel
         before = old.cells.get(name)
         history = nights.get(name, ())
         known = [night for night in history if night.run != run.name]
-        moved = any(reference_moved(known, work) for work in (facts.work, facts.later_work))
-        if facts.pairs and not facts.is_void and (accept or not moved):
+        moved = next(
+            filter(None, (how_moved(known, w) for w in (facts.work, facts.later_work))), ""
+        )
+        left_out = "its rounds were disturbed" if facts.is_void else "" if accept else moved
+        if facts.pairs and left_out:
+            changes.append(f"{name}: its latency enters no history: {left_out}")
+        elif facts.pairs:
             pairs = () if facts.is_later_void else facts.sound_later
             pairs = pairs or facts.sound
             limit = limits(seen[name], len(run.cells), len(pairs)).alone
@@ -315,13 +326,22 @@ def reference_moved(nights: Sequence[Night], work: Sequence[float]) -> float:
     return moved if abs(moved) > usual else 0.0
 
 
+def how_moved(nights: Sequence[Night], work: Sequence[float]) -> str:
+    """Say how the reference's own speed changed against the fixed matrix product, if it did."""
+    moved = reference_moved(nights, work)
+    if not moved:
+        return ""
+    how = f"{abs(math.expm1(moved)):.1%} {'slower' if moved > 0 else 'faster'}"
+    return f"the reference itself is {how} against the matrix product"
+
+
 def _change(name: str, before: CellFacts | None, after: CellFacts) -> str:
     """Say what a promotion changes in one cell; nothing if the cell was the same."""
     if before is None:
         return f"{name}: new"
     parts = [
-        f"{metric} {before.metrics[metric]:.6g} -> {after.metrics[metric]:.6g}"
-        for metric in ("quality", "size_bytes", "memory_inference_peak_bytes")
+        f"{metric} {before.metrics[metric]:{form}} -> {after.metrics[metric]:{form}}"
+        for metric, form in _SHOWN.items()
         if metric in before.metrics
         and metric in after.metrics
         and before.metrics[metric] != after.metrics[metric]
@@ -329,6 +349,14 @@ def _change(name: str, before: CellFacts | None, after: CellFacts) -> str:
     if before.artifact_sha256 != after.artifact_sha256:
         parts.append("another artifact")
     return f"{name}: {', '.join(parts)}" if parts else ""
+
+
+_SHOWN = {
+    "quality": ".6g",
+    "size_bytes": ",.0f",
+    "memory_inference_peak_bytes": ",.0f",
+    "speedup": ".3g",
+}
 
 
 def of_run(run: RunFacts) -> Baseline:

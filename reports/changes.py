@@ -43,7 +43,9 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         ]
     slow, fast = old.get("matmul_gflops"), new.get("matmul_gflops")
     if slow and fast and abs(fast / slow - 1) > MATMUL:
-        lines.append(f"matrix product: {slow:g} -> {fast:g} GFLOP/s ({fast / slow - 1:+.0%})")
+        how = "faster" if fast > slow else "slower"
+        change = f"{abs(fast / slow - 1):.0%} {how}"
+        lines.append(f"matrix product: {slow:g} -> {fast:g} GFLOP/s, {change}")
     return lines
 
 

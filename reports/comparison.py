@@ -27,6 +27,7 @@ from reports.records import OK as MEASURED
 from reports.records import SKIPPED, UNSUPPORTED
 from reports.verdicts import INCOMPARABLE, MISSING, NEW, RED, VOID, Comparison, Verdict
 
+VANISHED = "the baseline has it, the run does not"
 DAYS = timedelta(hours=12)
 """Nights that all began within so much time do not say how days differ."""
 
@@ -59,12 +60,19 @@ def refuse_if_not_green(found: Comparison) -> None:
     Raises:
         BaselineError: it is one; the message says how to promote it all the same.
     """
-    if (colour := found.colour()) in (RED, VOID):
-        counts = ", ".join(f"{count} {name}" for name, count in found.count().items())
+    if (colour := found.colour()) not in (RED, VOID):
+        return
+    failing = found.failing()
+    counts = ", ".join(f"{count} {name}" for name, count in found.count().items())
+    first = f", {failing[0].cell} first" if failing else ""
+    said = f"{found.run['run']} is {colour} against {found.baseline['run']} ({counts}){first}: "
+    if {(v.verdict, v.rule) for v in failing} == {(MISSING, VANISHED)}:
         raise BaselineError(
-            f"{found.run['run']} is {colour} against {found.baseline['run']} ({counts}): promote a "
-            "green night, or add --allow-failed to accept what changed"
+            f"{said}add --partial to keep the missing cells as they were, --prune to forget them"
         )
+    raise BaselineError(
+        f"{said}promote a green night, or add --allow-failed to accept what changed"
+    )
 
 
 def compare(
@@ -91,12 +99,12 @@ def compare(
     seeds = {seed_of(name) for name in run.cells}
     if not partial:
         verdicts += [
-            Verdict(name, "cell", MISSING, "the baseline has it, the run does not")
+            Verdict(name, "cell", MISSING, VANISHED)
             for name in baseline.cells
             if name not in run.cells and seed_of(name) in seeds
         ]
     changed = changes(baseline.info, run.info)
-    notes = [*_still_prior(seen), *_of_one_day(baseline)]
+    notes = [*run.damage, *_still_prior(seen), *_of_one_day(baseline)]
     return Comparison(run.info, baseline.info, changed, verdicts, notes)
 
 
@@ -150,7 +158,7 @@ def _judge(context: Context, name: str, now: CellFacts) -> Iterator[Verdict]:
             elif _was_measured(now, metric):
                 yield Verdict(name, metric, NEW, "the baseline does not have it")
             elif _was_measured(before, metric) and not context.partial:
-                yield Verdict(name, metric, MISSING, "the baseline has it, the run does not")
+                yield Verdict(name, metric, MISSING, VANISHED)
 
 
 _METRIC = {

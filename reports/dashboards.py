@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.leaderboard import Row, rows
-from reports.records import OK, Run, cell_id, write_atomically
+from reports.records import OK, SKIPPED, UNSUPPORTED, Run, cell_id, write_atomically
 
 
 @dataclass(frozen=True)
@@ -102,3 +102,12 @@ def export(run: Run) -> list[Path]:
         write_atomically(path, json.dumps(make(table), indent=1, allow_nan=False))
         paths.append(path)
     return paths
+
+
+def left_out(run: Run) -> list[str]:
+    """Name the cells that failed: a dashboard knows no such row, there its series ends."""
+    return [
+        f"{cell_id(row)}: {row['status']}: {row['reason']}"
+        for row in rows(run)
+        if row["status"] not in (OK, UNSUPPORTED, SKIPPED)
+    ]

@@ -161,6 +161,8 @@ class RunFacts:
 
     info: dict[str, Any]
     cells: dict[str, CellFacts]
+    damage: tuple[str, ...] = ()
+    """What of the run's files is lost, in words."""
 
     @property
     def name(self) -> str:
@@ -174,7 +176,8 @@ def facts_of(run: Run) -> RunFacts:
     for (cell, measure), record in newest(run.records).items():
         if cell in found:
             found[cell][measure] = record
-    return RunFacts(run.info, {cell: _cell(found[cell], planned[cell]) for cell in planned})
+    cells = {cell: _cell(found[cell], planned[cell]) for cell in planned}
+    return RunFacts(run.info, cells, run.damage)
 
 
 def _cell(records: dict[str, Record], planned: list[str]) -> CellFacts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from reports.baselines import Baseline, Night, reference_moved, usual_level
+from reports.baselines import Baseline, Night, how_moved, usual_level
 from reports.facts import CellFacts
 from reports.leaderboard import REFERENCES
 from reports.limits import POOL_WEIGHT, POWER, SECOND, Spread, limits
@@ -135,7 +134,7 @@ def quality(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
         bounds = {"detectable": _detectable(margin, lost, level)}
         samples = f"{n} paired examples, {int(np.count_nonzero(lost))} differ, p {p:.2g}"
         rule = "the same artifact: paired loss"
-        needed = f"; {_deciding(margin, lost, level):,} examples would decide"
+        needed = _deciding(margin, lost, level)
     else:
         seeds = np.array(context.qualities[without_seed(cell)])
         was = float(seeds.mean())
@@ -209,11 +208,13 @@ def _detectable_loss(margin: float, examples: int, level: float) -> float:
     return float(brentq(surplus, margin, 1.0))
 
 
-def _deciding(margin: float, lost: np.ndarray, level: float) -> int:
-    """Return how many examples would tell a loss like this one from the margin, with 95 %."""
+def _deciding(margin: float, lost: np.ndarray, level: float) -> str:
+    """Say how many examples would tell a loss like this one from the margin, with 95 %."""
     apart = float(lost.mean()) - margin
+    if not apart:
+        return ""
     far = _far(level if apart > 0 else 1 - POWER) * float(lost.std(ddof=1))
-    return math.ceil((far / apart) ** 2) if apart else sys.maxsize
+    return f"; {math.ceil((far / apart) ** 2):,} examples would decide"
 
 
 def _against_seeds(
@@ -275,7 +276,7 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
     if slower > limit.first:
         if now.is_later_void:
             return verdict(VOID, "the second look was disturbed", slower, True)
-        if moved := _how_moved(nights, now.later_work):
+        if moved := how_moved(nights, now.later_work):
             return verdict(REFERENCE_MOVED, f"in the second look {moved}", slower, True)
         if later:
             again = usual - median(later)
@@ -306,18 +307,9 @@ def _why_not_timed(
     if now.is_void:
         lost = f"{len(now.pairs) - len(now.sound)} of {len(now.pairs)}"
         return VOID, f"{lost} rounds were disturbed: the reference moved within the night"
-    if moved := _how_moved(nights, now.work):
+    if moved := how_moved(nights, now.work):
         return REFERENCE_MOVED, moved
     return None
-
-
-def _how_moved(nights: Sequence[Night], work: Sequence[float]) -> str:
-    """Say how the reference's own speed changed against the fixed matrix product, if it did."""
-    moved = reference_moved(nights, work)
-    if not moved:
-        return ""
-    how = f"{abs(math.expm1(moved)):.1%} {'slower' if moved > 0 else 'faster'}"
-    return f"the reference itself is {how} against the matrix product"
 
 
 def _percent(log: float) -> str:

@@ -161,16 +161,17 @@ def append(folder: Path, record: Record) -> None:
         os.close(descriptor)
 
 
-def read(folder: Path) -> list[Record]:
-    """Read a run's records; a line that was cut by a crash is left out, with a warning.
+def read(folder: Path) -> tuple[list[Record], list[str]]:
+    """Read a run's records; what a crash has cut is left out, and named in the second list.
 
     Raises:
         RecordError: a newer schema, or JSON that is no record.
     """
     path = folder / RECORDS
     if not path.exists():
-        return []
-    records = []
+        return [], []
+    records: list[Record] = []
+    damage = [] if path.stat().st_size else [f"{path} is empty"]
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -178,10 +179,10 @@ def read(folder: Path) -> list[Record]:
             try:
                 records.append(Record.from_json(line))
             except CutLine:
-                warnings.warn(f"{path}, line {number} was cut and is left out", stacklevel=2)
+                damage.append(f"{path}, line {number} was cut and is left out")
             except RecordError as error:
                 raise RecordError(f"{path}, line {number}: {error}") from None
-    return records
+    return records, damage
 
 
 def newest(records: list[Record]) -> dict[tuple[str, str], Record]:
@@ -197,10 +198,12 @@ class Run:
     info: dict[str, Any]
     """`run.json`: id, machine, versions, threads, planned measures of each cell."""
     records: list[Record]
+    damage: tuple[str, ...] = ()
+    """What of the records is lost, in words."""
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run.
+    """Read a run, and warn of what is damaged in it.
 
     Raises:
         RecordError: it is no run, or damaged.
@@ -218,7 +221,10 @@ def read_run(folder: Path) -> Run:
             raise RecordError(f"{folder / RUN} is damaged: it has no '{name}'")
     if info.get("schema", 0) > SCHEMA:
         raise RecordError(f"{folder / RUN} has a newer schema than {SCHEMA}: upgrade Leanboard")
-    return Run(folder, info, read(folder))
+    records, damage = read(folder)
+    for part in damage:
+        warnings.warn(part, stacklevel=2)
+    return Run(folder, info, records, tuple(damage))
 
 
 def find_run(name: str, output: Path) -> Path:
@@ -230,6 +236,11 @@ def find_run(name: str, output: Path) -> Path:
     for folder in (Path(name), output / name):
         if (folder / RUN).exists():
             return folder.resolve()
+    for path in (Path(name), output / name):
+        if path.is_dir():
+            raise RecordError(f"{path} is no run: it has no {RUN}")
+    if Path(name).exists():
+        raise RecordError(f"{name} is a file: give the folder that holds it")
     known = sorted(
         (p.parent.name for p in output.glob(f"*/{RUN}") if not p.parent.is_symlink()), reverse=True
     )

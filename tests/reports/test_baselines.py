@@ -54,10 +54,12 @@ def test_the_answers_of_a_regression_have_the_spread_of_its_correlation() -> Non
 
 def test_a_promotion_says_what_it_replaces(tmp_path: Path) -> None:
     promote(run({name(0): facts()}), tmp_path)
-    bigger = facts(metrics=facts().metrics | {"size_bytes": 2_000_000}, artifact_sha256="b" * 64)
+    metrics = facts().metrics | {"size_bytes": 2_000_000, "speedup": 2.5}
+    bigger = facts(metrics=metrics, artifact_sha256="b" * 64)
     said = promote(run({name(0): bigger, name(1): facts()}, 1), tmp_path)
-    assert "replaces that of night-000 (1 cells)" in said[0]
-    assert f"{name(0)}: size_bytes 1e+06 -> 2e+06, another artifact" in said
+    assert "replaces that of night-000 (1 cell)" in said[0]
+    changed = "size_bytes 1,000,000 -> 2,000,000, speedup 2.01 -> 2.5, another artifact"
+    assert f"{name(0)}: {changed}" in said
     assert f"{name(1)}: new" in said
 
 
@@ -128,7 +130,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_failed_cells_are_refused_unless_told(tmp_path: Path) -> None:
     broken = run({name(0): facts(), name(1): CellFacts("failed", "memory: the process crashed")})
     with pytest.raises(
-        BaselineError, match=r"1 failed cells, .*finetune\+1.* crashed.*--allow-failed"
+        BaselineError, match=r"a failed cell: .*finetune\+1.* crashed.*--allow-failed"
     ):
         promote(broken, tmp_path)
     assert not file_in(tmp_path).exists()

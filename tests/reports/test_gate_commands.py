@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def crash(run: Path) -> None:
     (run / RECORDS).write_text("".join(f"{record.to_json()}\n" for record in records))
 
 
+def disturb(run: Path, cell: str) -> None:
+    """Let other work have come and gone while a cell of a run was timed."""
+    records = read_run(run).records
+    for record in records:
+        if record.cell_id == cell and "log_speedups" in record.facts:
+            pairs = len(record.facts["log_speedups"])
+            record.facts["log_reference_work"] = [0.2 * i for i in range(pairs)]
+    (run / RECORDS).write_text("".join(f"{record.to_json()}\n" for record in records))
+
+
 def move(run: Path) -> None:
     """Let a run have been made on another machine."""
     info = json.loads((run / RUN).read_text())
@@ -76,7 +87,7 @@ def test_promote_says_what_it_replaces(typed: Typed) -> None:
 def test_promote_refuses_failed_cells_unless_told(typed: Typed) -> None:
     crash(run := typed.night(1))
     assert typed.promote(run) == 2
-    assert "leanboard: 20260101 has 1 failed cells" in typed.error
+    assert "leanboard: 20260101 has a failed cell: movies/" in typed.error
     assert "the process crashed" in typed.error
     assert not typed.baselines.exists()
     assert typed.promote(run, "--allow-failed") == 0
@@ -95,11 +106,33 @@ def test_promote_refuses_a_red_night_unless_told(typed: Typed) -> None:
 
 def test_promote_forgets_what_a_run_lacks_only_with_prune(typed: Typed) -> None:
     typed.promote(typed.night(1))
-    assert typed.promote(typed.night(2, size=CELLS - 1)) == 0
+    assert typed.promote(typed.night(2, size=CELLS - 1)) == 2
+    assert f"), {CELL.format('bf16')} first: add --partial" in typed.error
+    assert typed.promote(typed.output / "20260102", "--partial") == 0
+    assert f"{CELL.format('bf16')}: kept as it was" in typed.out
     assert len(typed.baseline.cells) == CELLS
     assert typed.promote(typed.night(3, size=CELLS - 1), "--prune") == 0
     assert f"{CELL.format('bf16')}: gone" in typed.out
     assert len(typed.baseline.cells) == CELLS - 1
+
+
+def test_promote_names_the_latency_that_it_leaves_out(typed: Typed) -> None:
+    typed.promote(typed.night(1))
+    cell = CELL.format("int8")
+    run = typed.night(2)
+    disturb(run, cell)
+    assert typed.promote(run) == 0
+    assert f"{cell}: its latency enters no history: its rounds were disturbed" in typed.out
+    assert typed("history", "--against", typed.baselines) == 0
+    assert f"  promoted 20260102: {CELLS - 1} cells timed, not {cell} (its" in typed.out
+
+
+def test_promote_says_that_a_run_is_older(typed: Typed) -> None:
+    for day in (2, 1):
+        info = json.loads(((run := typed.night(day)) / RUN).read_text())
+        (run / RUN).write_text(json.dumps(info | {"started": f"2026-01-{day:02}"}))
+        typed.promote(run)
+    assert "20260102 (3 cells), which is a later run than this one" in typed.out
 
 
 @pytest.mark.parametrize("promoted", [True, False], ids=["a baseline", "a run"])
@@ -150,16 +183,45 @@ def test_compare_exits_with_2_where_nothing_can_be_compared(typed: Typed, promot
         (["20260101", "20260109"], "no run '20260109'; runs in "),
         (["nothing", "20260101"], "no run 'nothing'; runs in "),
         (["20260101", "20260101", "--fail-on", "regresed"], "regressed"),
+        (["20260101", "20260101", "--fail-on", ","], "--fail-on ',': needs one or more of"),
+        (["{baselines}", "20260101"], "baselines holds neither baselines nor a run"),
+        (["20260101", "{baselines}"], "baselines is no run: it has no run.json"),
+        (["{output}/20260101/run.json", "20260101"], "run.json is a file: give the folder"),
     ],
 )
 def test_compare_exits_with_2_where_something_is_not_there(
     typed: Typed, arguments: list[str], says: str
 ) -> None:
     typed.night(1)
-    assert typed("compare", *arguments) == 2
+    typed.baselines.mkdir()
+    assert typed("compare", *(argument.format(**vars(typed)) for argument in arguments)) == 2
     assert typed.error.startswith("leanboard: ")
     assert says in typed.error
     assert not typed.out
+
+
+def test_compare_says_that_baselines_come_first(typed: Typed) -> None:
+    typed.promote(run := typed.night(1))
+    assert typed("compare", run.name, typed.baselines) == 2
+    assert typed.error == (
+        f"leanboard: {typed.baselines} holds baselines: they come first, then the run\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "what"), [(0.5, r"line \d+ was cut and is left out"), (0.0, "is empty")]
+)
+def test_what_a_crash_cut_is_named_beside_what_it_cost(
+    typed: Typed, share: float, what: str
+) -> None:
+    typed.promote(typed.night(1))
+    path = (run := typed.night(2)) / RECORDS
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert typed("compare", typed.baselines, run) == 1
+    assert re.search(f"^leanboard: .*{what}$", typed.error, re.M)
+    assert re.search(f"^note: .*{what}$", typed.out, re.M)
+    assert "cell: failed: not measured: " in typed.out
 
 
 def test_compare_speaks_to_people_to_pull_requests_and_to_programs(typed: Typed) -> None:
@@ -194,8 +256,8 @@ def test_a_damaged_baseline_is_named_and_stays(typed: Typed, command: str) -> No
 
 
 def test_history_lists_the_nights(typed: Typed) -> None:
-    assert typed("history", "--against", typed.baselines) == 0
-    assert typed.out == f"no baselines in {typed.baselines}: leanboard promote RUN\n"
+    assert typed("history", "--against", typed.baselines) == 2
+    assert f"`leanboard promote RUN --to {typed.baselines}` makes one" in typed.error
     for day in (1, 2):
         typed.promote(typed.night(day))
     typed.night(3)
@@ -212,5 +274,8 @@ def test_export_dashboard_writes_into_the_run(typed: Typed) -> None:
     assert typed.out.split() == [str(run / name) for name in FILES]
     for name in FILES:
         assert json.loads((run / name).read_text())
+    crash(run)
+    assert typed("export-dashboard", run.name) == 0
+    assert f"left out: {CELL.format('int8')}: failed: the process crashed" in typed.error
     assert typed("export-dashboard", "latest") == 2
     assert typed.error.startswith("leanboard: no run 'latest'; runs in ")

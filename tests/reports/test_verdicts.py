@@ -283,7 +283,7 @@ def test_what_changed_is_named_above_the_verdicts() -> None:
     assert lines[1:4] == [
         "changed: commit: aaaaaaaaaaaa -> bbbbbbbbbbbb",
         "changed: torch: 2.13 -> 2.14",
-        "changed: matrix product: 100 -> 80 GFLOP/s (-20%)",
+        "changed: matrix product: 100 -> 80 GFLOP/s, 20% slower",
     ]
     assert lines[4].startswith("note: the latency limits of 1 cells are those of the prior")
     assert lines[5].startswith(f"regressed: {CELL} latency: slower by more than")
@@ -322,7 +322,7 @@ def test_markdown_fits_a_comment_and_json_has_every_verdict() -> None:
 
 def test_a_red_night_is_not_promoted() -> None:
     refuse_if_not_green(between(run({CELL: facts()}), run({CELL: facts()}, 1)))
-    with pytest.raises(BaselineError, match=r"is red against night-000 \(1 regressed, 3 ok\)"):
+    with pytest.raises(BaselineError, match=r"is red against night-000 \(1 regressed, 3 ok\), "):
         refuse_if_not_green(worst(1))
 
 
