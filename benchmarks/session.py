@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from benchmarks.workers import (
 from models import NO_MODEL
 from models.artifact import Artifact
 from reports import night
+from reports.history import drifting
 from reports.records import (
     FAILED,
     OK,
@@ -402,9 +403,11 @@ class Session:
 
     def verdicts(self) -> str | None:
         """Write the report of the night and return what the terminal shows; None without one."""
-        if self.comparison is None:
+        if self.comparison is None or self.options.against is None:
             return None
-        return night.write(self.folder, self.comparison, self.options.fail_on)
+        drifts = [f"drifts: {line}" for line in drifting(self.options.against, self.options.output)]
+        judged = replace(self.comparison, notes=[*self.comparison.notes, *drifts])
+        return night.write(self.folder, judged, self.options.fail_on)
 
 
 def _cannot_write(error: OSError) -> str:

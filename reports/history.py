@@ -7,12 +7,21 @@ the baseline's own nights, has a smaller error than any of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from reports.baselines import FILE, Baseline, device_of, fingerprint, names, read
+from reports.baselines import (
+    FILE,
+    Baseline,
+    BaselineError,
+    device_of,
+    fingerprint,
+    names,
+    read,
+)
 from reports.comparison import compare
 from reports.facts import CellFacts, RunFacts, facts_of
 from reports.records import OK as MEASURED
@@ -21,6 +30,8 @@ from reports.verdicts import IMPROVED, INSUFFICIENT, OK
 
 DRIFT_NIGHTS = 8
 """The newest nights that are taken together."""
+NEWEST = 30
+"""Runs that a night looks through; `leanboard history` reads all."""
 DRIFT_LEVEL = 1e-4
 """Of Student's test, one-sided, for one cell; the spread between nights is the machine's, and equal."""
 
@@ -58,62 +69,89 @@ def history(baselines: Path, output: Path) -> str:
     """List the promoted nights of each machine, the runs since, and the cells that drift.
 
     Raises:
-        BaselineError: a baseline is damaged.
+        BaselineError: there is none, or one is damaged.
     """
     machines = names(baselines)
-    runs, left_out = _runs(output) if machines else ([], [])
+    if not machines:
+        raise BaselineError(
+            f"no baselines in {baselines}: `leanboard promote RUN --to {baselines}` makes one"
+        )
+    runs, left_out = _runs(output)
     parts = []
     for name in machines:
         baseline = read(baselines / name / FILE)
-        parts += [name, *_nights(baseline), *_drifts(name, baseline, runs), ""]
+        later = _later_nights(name, baseline, runs)
+        ran = [f"  ran {run}: {len(medians)} cells timed" for run, medians in later.items()]
+        drifts = [f"  drifts: {line}" for line in _drifts(baseline, later)]
+        parts += [name, *_nights(baseline), *ran, *drifts, ""]
     parts += left_out
-    return "\n".join(parts).rstrip() or f"no baselines in {baselines}: leanboard promote RUN"
+    return "\n".join(parts).rstrip()
 
 
-def _runs(output: Path) -> tuple[list[RunFacts], list[str]]:
-    """Read all runs, oldest first, and say which are damaged."""
+def drifting(baselines: Path, output: Path) -> list[str]:
+    """Say of the newest runs beside some baselines which of their cells drift.
+
+    Raises:
+        BaselineError: a baseline is damaged.
+    """
+    runs, _ = _runs(output, NEWEST)
+    found = []
+    for name in names(baselines):
+        baseline = read(baselines / name / FILE)
+        found += _drifts(baseline, _later_nights(name, baseline, runs))
+    return found
+
+
+def _runs(output: Path, newest: int | None = None) -> tuple[list[RunFacts], list[str]]:
+    """Read the newest runs, oldest first, and say which are damaged."""
     runs, left_out = [], []
-    for folder in (path.parent for path in output.glob(f"*/{RUN}")):
-        if folder.is_symlink():
-            continue
+    folders = sorted(path.parent for path in output.glob(f"*/{RUN}"))
+    for folder in [folder for folder in folders if not folder.is_symlink()][-(newest or 0) :]:
         try:
             run = facts_of(read_run(folder))
             runs.append(RunFacts({"run": folder.name} | run.info, run.cells))
         except RecordError as error:
             left_out.append(f"left out: {error}")
-    return sorted(runs, key=lambda run: run.name), sorted(left_out)
+    return sorted(runs, key=lambda run: run.name), left_out
 
 
 def _nights(baseline: Baseline) -> list[str]:
-    cells: dict[str, int] = {}
-    for nights in baseline.nights.values():
+    timed: dict[str, set[str]] = {}
+    for cell, nights in baseline.nights.items():
         for night in nights:
-            cells[night.run] = cells.get(night.run, 0) + 1
+            timed.setdefault(night.run, set()).add(cell)
     newest = baseline.info.get("run")
     return [
-        f"  promoted {run}: {count} cells timed{' (its figures are the baseline)' * (run == newest)}"
-        for run, count in sorted(cells.items())
+        f"  promoted {run}: {len(cells)} cells timed{_but(cells, baseline)}"
+        + " (its figures are the baseline)" * (run == newest)
+        for run, cells in sorted(timed.items())
     ]
 
 
-def _drifts(name: str, baseline: Baseline, runs: list[RunFacts]) -> list[str]:
-    later: dict[str, list[float]] = {}
-    lines = []
-    for run in runs:
-        medians = _later(name, baseline, run)
-        if medians:
-            lines.append(f"  ran {run.name}: {len(medians)} cells timed")
-        for cell, median in medians.items():
-            later.setdefault(cell, []).append(median)
-    for cell, values in later.items():
-        promoted = [float(np.median(night.pairs)) for night in baseline.nights[cell]]
-        found = drift(promoted, values)
+def _but(cells: set[str], baseline: Baseline) -> str:
+    """Name the cells of a baseline that a night's latency is not kept of, or say how many."""
+    others = sorted(baseline.nights.keys() - cells)
+    if len(others) > 3:
+        return f", {len(others)} not"
+    return f", not {', '.join(others)}" if others else ""
+
+
+def _drifts(baseline: Baseline, later: dict[str, dict[str, float]]) -> Iterator[str]:
+    for cell, nights in baseline.nights.items():
+        values = [medians[cell] for medians in later.values() if cell in medians]
+        found = drift([float(np.median(night.pairs)) for night in nights], values)
         if found and found.is_real:
-            lines.append(
-                f"  drifts: {cell} is {found.slower:.1%} slower over {found.nights} nights "
-                f"(p {found.p:.2g})"
+            yield (
+                f"{cell} is {found.slower:.1%} slower over {found.nights} nights (p {found.p:.2g})"
             )
-    return lines
+
+
+def _later_nights(
+    name: str, baseline: Baseline, runs: list[RunFacts]
+) -> dict[str, dict[str, float]]:
+    """Return by run the medians of its cells, where there are any."""
+    found = {run.name: _later(name, baseline, run) for run in runs}
+    return {run: medians for run, medians in found.items() if medians}
 
 
 def _later(name: str, baseline: Baseline, run: RunFacts) -> dict[str, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from reports.records import write_atomically
 from reports.verdicts import (
     FAIL_ON,
     OK,
+    REFERENCE_MOVED,
     VERDICTS,
+    VOID,
     Comparison,
     Verdict,
 )
@@ -33,7 +36,10 @@ def terminal(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
 
 def _title(comparison: Comparison, fail_on: Sequence[str]) -> str:
     before = comparison.baseline.get("run", "no baseline")
-    return f"{comparison.run['run']} against {before}: {comparison.colour(fail_on)}"
+    title = f"{comparison.run['run']} against {before}: {comparison.colour(fail_on)}"
+    if undecided := comparison.undecided():
+        title += f", {len(undecided)} suspect{'s' * (len(undecided) > 1)} not judged"
+    return title
 
 
 def _notable(comparison: Comparison) -> list[Verdict]:
@@ -43,7 +49,8 @@ def _notable(comparison: Comparison) -> list[Verdict]:
 
 def _counts(comparison: Comparison) -> str:
     counts = comparison.count()
-    caught = [v.detectable for v in comparison.verdicts if v.metric == "latency" and v.detectable]
+    judged = (v for v in comparison.verdicts if v.verdict not in (VOID, REFERENCE_MOVED))
+    caught = [v.detectable for v in judged if v.metric == "latency" and v.detectable]
     parts = ", ".join(f"{count} {name}" for name, count in counts.items())
     if caught:
         low, high = (f"{edge:.0%}" for edge in (min(caught), max(caught)))
@@ -69,11 +76,19 @@ def evidence_of(verdict: Verdict) -> str:
     if verdict.worse is not None:
         parts[0] += f" ({abs(verdict.worse):.1%} {'worse' if verdict.worse > 0 else 'better'})"
     if verdict.limits:
-        parts.append("limits " + " ".join(f"{k} {v:.4f}" for k, v in verdict.limits.items()))
+        parts.append("limits " + ", ".join(_limits(verdict)))
     parts.append(verdict.samples)
     if verdict.detectable is not None:
         parts.append(f"would find {verdict.detectable:.1%}")
     return ", ".join(part for part in parts if part)
+
+
+def _limits(verdict: Verdict) -> Iterator[str]:
+    for name, limit in verdict.limits.items():
+        if verdict.metric == "latency":  # in log units, as the pairs are
+            yield f"{name} {math.expm1(limit):.1%}"
+        else:
+            yield f"{name} {limit:.4g}"
 
 
 def markdown(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
@@ -107,6 +122,7 @@ def json_text(comparison: Comparison, fail_on: Sequence[str] = FAIL_ON) -> str:
         "run": comparison.run["run"],
         "baseline": comparison.baseline.get("run"),
         "status": comparison.colour(fail_on),
+        "suspects_not_judged": len(comparison.undecided()),
         "counts": comparison.count(),
         "changed": comparison.changes,
         "notes": comparison.notes,

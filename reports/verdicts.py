@@ -72,6 +72,11 @@ class Comparison:
     def failing(self, fail_on: Sequence[str] = FAIL_ON) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if verdict.verdict in fail_on]
 
+    def undecided(self) -> list[Verdict]:
+        """Return the suspects whose second look is lacking, or says nothing."""
+        looked = (OK, REGRESSED)
+        return [v for v in self.verdicts if v.suspect and v.verdict not in looked]
+
     def colour(self, fail_on: Sequence[str] = FAIL_ON) -> str:
         """Return red, green, `not comparable`, or void where most latencies could not be judged."""
         status = self.status(fail_on)

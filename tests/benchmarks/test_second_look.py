@@ -18,8 +18,10 @@ from benchmarks.measures.latency import Pair
 from benchmarks.options import Options
 from benchmarks.session import Session
 from benchmarks.workers import WorkerCrashed
+from reports import night as night_report
 from reports.baselines import BaselineError, promote
 from reports.facts import LATER, facts_of
+from reports.limits import SECOND
 from reports.records import Metric, Record, append, read_run
 from reports.verdicts import FAIL_ON
 
@@ -110,6 +112,31 @@ def test_a_suspect_is_timed_again_and_judged_by_the_new_pairs(
     assert judged[CELLS[1].id].verdict == "ok"
     with np.load(next(session.folder.glob("samples/*bf16*.later.npz"))) as samples:
         assert samples["candidate_single"].shape == (10, 12, 4)
+
+
+@pytest.mark.parametrize(("at_last", "verdict"), [(1.0, "regressed"), (1.2, "reference-moved")])
+def test_a_second_look_whose_reference_had_moved_is_taken_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_last: float, verdict: str
+) -> None:
+    taken: list[Cell] = []
+
+    def fresh(session: Session, cell: Cell, *_: object) -> Pair:
+        taken.append(cell)
+        pair = drawn(1.1)
+        return replace(
+            pair, matmul_gflops=pair.matmul_gflops * (1.2 if len(taken) <= SECOND else at_last)
+        )
+
+    monkeypatch.setattr(latency, "_fresh_pair", fresh)
+    session = night(tmp_path, {CELLS[0]: 1.1})
+    found = gate.judge(session)
+    session.close()
+    assert taken == [CELLS[0]] * 2 * SECOND
+    assert {v.cell: v.verdict for v in found.verdicts}[CELLS[0].id] == verdict
+    said = night_report.terminal(found)
+    assert ("green, 1 suspect not judged" in said) == (verdict != "regressed")
+    if verdict != "regressed":
+        assert "a slow-down of" in said  # of the other cell
 
 
 def test_a_suspect_that_crashes_in_the_second_look_is_missing(

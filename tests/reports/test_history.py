@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from reports.baselines import FILE, promote
+from reports.baselines import FILE, BaselineError, promote
 from reports.facts import facts_of
-from reports.history import history
+from reports.history import drifting, history
 from reports.records import RECORDS, RUN, read_run
 from tests.reports.made import make_run
 
@@ -71,6 +71,8 @@ def test_a_slow_down_since_the_promoted_nights_is_a_drift(output: Path) -> None:
     for _, percent, nights in found:
         assert float(percent) == pytest.approx(4, abs=1.5)
         assert int(nights) >= 7
+    told = [line.removeprefix("  drifts: ") for line in text.splitlines() if "drifts" in line]
+    assert drifting(output / "baselines", output) == told
 
 
 def test_a_wanted_speed_up_is_promoted_and_older_slow_runs_are_not_a_drift(output: Path) -> None:
@@ -138,5 +140,6 @@ def test_a_cell_as_fast_as_its_reference_counts_too(output: Path) -> None:
 
 def test_where_nothing_was_promoted_it_says_how(output: Path) -> None:
     make(output, range(1, 2))
-    assert said(output) == f"no baselines in {output / 'baselines'}: leanboard promote RUN"
+    with pytest.raises(BaselineError, match=r"no baselines in .*: `leanboard promote RUN --to"):
+        said(output)
     assert not list(output.glob(f"**/{FILE}"))
