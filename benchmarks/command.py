@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     promoted.add_argument(
         "--allow-failed",
         action="store_true",
-        help="accept a red or void night, and leave out cells that failed",
+        help="accept a red or void night; of cells that failed or are gone nothing changes",
     )
     lacked = promoted.add_mutually_exclusive_group()
     lacked.add_argument(
@@ -176,8 +176,8 @@ def _list(given: argparse.Namespace) -> int:
 
 def _report(given: argparse.Namespace) -> int:
     folder = find_run(given.run, given.output)
-    if given.against and not given.against.is_dir():
-        raise BaselineError(f"--against {given.against}: no such folder")
+    if given.against:
+        baselines.some(given.against)
     print(f"{write_reports(folder, given.against)}\n\nreports in {folder}")
     return 0
 
@@ -190,7 +190,7 @@ def _compared(given: argparse.Namespace) -> int:
     if baselines.names(before):
         comparison = against(before, after, given.partial)
     elif before.is_dir() and not (before / RUN).exists():
-        raise BaselineError(f"{before} holds neither baselines nor a run")
+        baselines.some(before)
     else:
         comparison = between(_facts(given.before, given.output), after, given.partial)
     print(FORMATS[given.format](comparison, fail_on))
@@ -199,10 +199,11 @@ def _compared(given: argparse.Namespace) -> int:
 
 def _promote(given: argparse.Namespace) -> int:
     run = _facts(given.run, given.output)
+    comparison = against(given.to, run, given.partial or given.prune)
     if not given.allow_failed:
-        refuse_if_not_green(against(given.to, run, given.partial or given.prune))
+        refuse_if_not_green(comparison)
     said = baselines.promote(run, given.to, allow_failed=given.allow_failed, prune=given.prune)
-    print("\n".join(said))
+    print(*said, *(f"accepted {night.line_of(v)}" for v in comparison.failing()), sep="\n")
     return 0
 
 

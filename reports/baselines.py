@@ -128,6 +128,23 @@ def names(folder: Path) -> list[str]:
     return sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))
 
 
+def some(folder: Path) -> list[str]:
+    """Return the same.
+
+    Raises:
+        BaselineError: there are none; the message says what makes one, or where they lie.
+    """
+    if found := names(folder):
+        return found
+    if (folder / FILE).exists():
+        raise BaselineError(f"{folder} is one machine's baseline: give {folder.parent}")
+    if folder.exists() and not folder.is_dir():
+        raise BaselineError(f"{folder} is a file: give a folder of baselines")
+    raise BaselineError(
+        f"no baselines in {folder}: `leanboard promote RUN --to {folder}` makes one"
+    )
+
+
 def read(path: Path) -> Baseline:
     """Read one baseline; an empty one if there is no file.
 
@@ -216,7 +233,9 @@ def promote(
         for device in sorted({device_of(name) for name in run.cells})
     }
     for path in paths.values():  # one that is damaged must not leave half a promotion
-        _refuse_if_narrowed(read(path), run, allow_failed)
+        old = read(path)
+        if not allow_failed:
+            _refuse_another_kind(old, run)
     for device, path in paths.items():
         ours = {
             name: facts
@@ -240,14 +259,21 @@ def promote(
 _GOOD = (OK, "unsupported", "skipped")
 
 
-def _refuse_if_narrowed(old: Baseline, run: RunFacts, allow_failed: bool) -> None:
+def _refuse_another_kind(old: Baseline, run: RunFacts) -> None:
+    """Refuse a run of fewer measures, or of other threads, than the baseline it would replace."""
     for name, facts in run.cells.items():
         before = old.cells.get(name)
-        lost = sorted(set(before.metrics) - set(facts.metrics)) if before else []
-        if lost and facts.status == OK and not allow_failed:
+        if before is None or facts.status != OK:
+            continue
+        if lost := sorted(set(before.metrics) - set(facts.metrics)):
             raise BaselineError(
                 f"{run.name} has no {', '.join(lost)} of {name}, which the baseline has: promote "
                 "a run of all measures, or add --allow-failed to forget them"
+            )
+        if None not in (was := {before.threads, facts.threads}) and len(was) > 1:
+            raise BaselineError(
+                f"{run.name} has {name} with {facts.threads} threads, the baseline with "
+                f"{before.threads}: promote a run of as many, or add --allow-failed to begin anew"
             )
 
 
@@ -280,6 +306,11 @@ def merged(old: Baseline, run: RunFacts, *, accept: bool = False) -> tuple[Basel
         before = old.cells.get(name)
         history = nights.get(name, ())
         known = [night for night in history if night.run != run.name]
+        if before and before.threads != facts.threads and known:
+            changes.append(
+                f"{name}: {before.threads} -> {facts.threads} threads: its history begins anew"
+            )
+            known = []
         moved = next(
             filter(None, (how_moved(known, w) for w in (facts.work, facts.later_work))), ""
         )

@@ -66,7 +66,7 @@ def refuse_if_not_green(found: Comparison) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in found.count().items())
     first = f", {failing[0].cell} first" if failing else ""
     said = f"{found.run['run']} is {colour} against {found.baseline['run']} ({counts}){first}: "
-    if {(v.verdict, v.rule) for v in failing} == {(MISSING, VANISHED)}:
+    if {(v.metric, v.rule) for v in failing} == {("cell", VANISHED)}:
         raise BaselineError(
             f"{said}add --partial to keep the missing cells as they were, --prune to forget them"
         )

@@ -7,6 +7,7 @@ the baseline's own nights, has a smaller error than any of them.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,11 @@ import numpy as np
 from reports.baselines import (
     FILE,
     Baseline,
-    BaselineError,
     device_of,
     fingerprint,
     names,
     read,
+    some,
 )
 from reports.comparison import compare
 from reports.facts import CellFacts, RunFacts, facts_of
@@ -71,20 +72,15 @@ def history(baselines: Path, output: Path) -> str:
     Raises:
         BaselineError: there is none, or one is damaged.
     """
-    machines = names(baselines)
-    if not machines:
-        raise BaselineError(
-            f"no baselines in {baselines}: `leanboard promote RUN --to {baselines}` makes one"
-        )
+    machines = some(baselines)
     runs, left_out = _runs(output)
     parts = []
     for name in machines:
         baseline = read(baselines / name / FILE)
-        later = _later_nights(name, baseline, runs)
-        ran = [f"  ran {run}: {len(medians)} cells timed" for run, medians in later.items()]
+        later = list(_later_nights(name, baseline, runs))
         drifts = [f"  drifts: {line}" for line in _drifts(baseline, later)]
-        parts += [name, *_nights(baseline), *ran, *drifts, ""]
-    parts += left_out
+        parts += [name, *_nights(baseline), *(f"  {night}" for night in later), *drifts, ""]
+    parts += left_out if left_out or runs else [f"no runs in {output}"]
     return "\n".join(parts).rstrip()
 
 
@@ -95,10 +91,10 @@ def drifting(baselines: Path, output: Path) -> list[str]:
         BaselineError: a baseline is damaged.
     """
     runs, _ = _runs(output, NEWEST)
-    found = []
+    found: list[str] = []
     for name in names(baselines):
         baseline = read(baselines / name / FILE)
-        found += _drifts(baseline, _later_nights(name, baseline, runs))
+        found += _drifts(baseline, list(_later_nights(name, baseline, runs)))
     return found
 
 
@@ -110,7 +106,7 @@ def _runs(output: Path, newest: int | None = None) -> tuple[list[RunFacts], list
         try:
             run = facts_of(read_run(folder))
             runs.append(RunFacts({"run": folder.name} | run.info, run.cells))
-        except RecordError as error:
+        except (RecordError, OSError) as error:
             left_out.append(f"left out: {error}")
     return sorted(runs, key=lambda run: run.name), left_out
 
@@ -136,9 +132,9 @@ def _but(cells: set[str], baseline: Baseline) -> str:
     return f", not {', '.join(others)}" if others else ""
 
 
-def _drifts(baseline: Baseline, later: dict[str, dict[str, float]]) -> Iterator[str]:
+def _drifts(baseline: Baseline, later: list[LaterNight]) -> Iterator[str]:
     for cell, nights in baseline.nights.items():
-        values = [medians[cell] for medians in later.values() if cell in medians]
+        values = [night.medians[cell] for night in later if cell in night.medians]
         found = drift([float(np.median(night.pairs)) for night in nights], values)
         if found and found.is_real:
             yield (
@@ -146,34 +142,40 @@ def _drifts(baseline: Baseline, later: dict[str, dict[str, float]]) -> Iterator[
             )
 
 
-def _later_nights(
-    name: str, baseline: Baseline, runs: list[RunFacts]
-) -> dict[str, dict[str, float]]:
-    """Return by run the medians of its cells, where there are any."""
-    found = {run.name: _later(name, baseline, run) for run in runs}
-    return {run: medians for run, medians in found.items() if medians}
+@dataclass(frozen=True)
+class LaterNight:
+    """A run's cells that were last promoted before it."""
+
+    run: str
+    medians: dict[str, float]
+    others: Counter[str]
+    """Verdicts on cells that are red, void or of a moved reference: each speaks for itself."""
+
+    def __str__(self) -> str:
+        others = "".join(f", {count} {verdict}" for verdict, count in self.others.items())
+        return f"ran {self.run}: {len(self.medians)} cells timed{others}"
 
 
-def _later(name: str, baseline: Baseline, run: RunFacts) -> dict[str, float]:
-    """Return the medians of a run's cells that were last promoted before it.
-
-    What is red, void or of a moved reference is none: such a night speaks for itself.
-    """
+def _later_nights(name: str, baseline: Baseline, runs: list[RunFacts]) -> Iterator[LaterNight]:
     newest = {
         cell: max(n.run for n in nights) for cell, nights in baseline.nights.items() if nights
     }
-    cells = {
-        cell: facts
-        for cell, facts in comparable(run, baseline.info.get("threads"), {name}).items()
-        if cell in newest and run.name > newest[cell]
-    }
-    verdicts = compare(baseline, RunFacts(run.info, cells), partial=True).verdicts
-    return {
-        verdict.cell: median
-        for verdict in verdicts
-        if verdict.metric == "latency" and verdict.verdict in (OK, IMPROVED, INSUFFICIENT)
-        if (median := median_of(cells[verdict.cell])) is not None
-    }
+    for run in runs:
+        cells = {
+            cell: facts
+            for cell, facts in comparable(run, baseline.info.get("threads"), {name}).items()
+            if cell in newest and run.name > newest[cell]
+        }
+        verdicts = compare(baseline, RunFacts(run.info, cells), partial=True).verdicts
+        timed = [verdict for verdict in verdicts if verdict.metric == "latency"]
+        good = [v.cell for v in timed if v.verdict in (OK, IMPROVED, INSUFFICIENT)]
+        medians = {cell: median_of(cells[cell]) for cell in good}
+        if timed:
+            yield LaterNight(
+                run.name,
+                {cell: median for cell, median in medians.items() if median is not None},
+                Counter(verdict.verdict for verdict in timed if verdict.cell not in good),
+            )
 
 
 def comparable(run: RunFacts, threads: int | None, hardware: set[str]) -> dict[str, CellFacts]:

@@ -18,6 +18,7 @@ from reports.verdicts import (
     IMPROVED,
     INCOMPARABLE,
     INSUFFICIENT,
+    MISSING,
     NEW,
     OK,
     REFERENCE_MOVED,
@@ -114,25 +115,23 @@ def quality(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
         detectable = found / size if found is not None else None
         return Verdict(cell, "quality", name, rule, was, value, worse, limits, samples, detectable)
 
-    if now.answers is None or before.answers is None:
-        return verdict(INSUFFICIENT, "the answers were not kept", "none")
-    n, fewer = now.answers.examples, before.answers.examples - now.answers.examples
-    if fewer > 0:
-        return verdict(REGRESSED, f"the test split lost {fewer} of its examples", f"{n} examples")
-    if now.test_sha256 != before.test_sha256:
-        return verdict(INCOMPARABLE, "the test split is another one", f"{n} examples")
     level = QUALITY_LEVEL / max(context.cells, 1)
-    if now.answers == before.answers:
+    mine, theirs = now.answers, before.answers
+    if mine and theirs and (fewer := theirs.examples - mine.examples) > 0:
+        rule = f"the test split lost {fewer} of its examples"
+        return verdict(REGRESSED, rule, f"{mine.examples} examples")
+    if now.test_sha256 != before.test_sha256:
+        return verdict(INCOMPARABLE, "the test split is another one", "")
+    if mine and mine == theirs:
         bounds = {}
-        if now.answers.form == "bits":
-            bounds["detectable"] = _detectable_loss(margin, n, level)
-        return verdict(OK, "every answer is the same", f"{n} examples", **bounds)
-    needed = ""
-    if now.artifact_sha256 == before.artifact_sha256:
-        lost = before.answers.values() - now.answers.values()
+        if mine.form == "bits":
+            bounds["detectable"] = _detectable_loss(margin, mine.examples, level)
+        return verdict(OK, "every answer is the same", f"{mine.examples} examples", **bounds)
+    if mine and theirs and now.artifact_sha256 == before.artifact_sha256:
+        lost = theirs.values() - mine.values()
         low, high, p = _paired(lost, level)
         bounds = {"detectable": _detectable(margin, lost, level)}
-        samples = f"{n} paired examples, {int(np.count_nonzero(lost))} differ, p {p:.2g}"
+        samples = f"{len(lost)} paired examples, {int(np.count_nonzero(lost))} differ, p {p:.2g}"
         rule = "the same artifact: paired loss"
         needed = _deciding(margin, lost, level)
     else:
@@ -141,9 +140,10 @@ def quality(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
         low, high, found = _against_seeds(seeds, value, margin, level)
         bounds = {"detectable": found}
         samples = f"1 against {len(seeds)} seeds"
-        rule = "a rebuilt artifact: loss against the seeds"
+        what = "a rebuilt artifact" if mine and theirs else "the answers were not kept"
+        rule, needed = f"{what}: loss against the seeds", ""
         if len(seeds) < ENOUGH_SEEDS:
-            rule = f"a rebuilt artifact: loss, if seeds lie {PRIOR_SEEDS:.0%} apart,"
+            rule = f"{what}: loss, if seeds lie {PRIOR_SEEDS:.0%} apart,"
             needed = f"; {ENOUGH_SEEDS} seeds decide, the baseline has {len(seeds)}"
     loss = was - value
     bounds |= {"low": low, "high": high}
@@ -244,7 +244,8 @@ def latency(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
     """Judge the speed against the reference: is the median of the pairs slower than the nights'?"""
     nights = context.baseline.nights.get(cell, ())
     if not now.pairs:
-        return None
+        lost = nights and "speedup" in now.metrics
+        return Verdict(cell, "latency", MISSING, "its pairs were not kept") if lost else None
     if not nights:
         return Verdict(cell, "latency", NEW, "the baseline has no undisturbed night of it")
     usual = usual_level(nights)

@@ -11,6 +11,7 @@ from typing import Any
 from reports.records import write_atomically
 from reports.verdicts import (
     FAIL_ON,
+    INCOMPARABLE,
     OK,
     REFERENCE_MOVED,
     VERDICTS,
@@ -49,7 +50,8 @@ def _notable(comparison: Comparison) -> list[Verdict]:
 
 def _counts(comparison: Comparison) -> str:
     counts = comparison.count()
-    judged = (v for v in comparison.verdicts if v.verdict not in (VOID, REFERENCE_MOVED))
+    lost = (VOID, REFERENCE_MOVED, INCOMPARABLE)
+    judged = (v for v in comparison.verdicts if v.verdict not in lost)
     caught = [v.detectable for v in judged if v.metric == "latency" and v.detectable]
     parts = ", ".join(f"{count} {name}" for name, count in counts.items())
     if caught:

@@ -22,6 +22,17 @@ CELL = ("task", "model", "recipe", "device")
 RECORDS = "records.jsonl"
 RUN = "run.json"
 OK, UNSUPPORTED, SKIPPED, FAILED, TIMEOUT = "ok", "unsupported", "skipped", "failed", "timeout"
+NUMBERS = (
+    "quality",
+    "size_bytes",
+    "memory_inference_peak_bytes",
+    "latency_single_p50_ms",
+    "speedup",
+)
+"""Metrics that nights are compared by."""
+PAIRS = ("log_speedups", "log_reference_work", "later_log_speedups", "later_log_reference_work")
+"""Facts of a latency: one log a pair of processes."""
+LARGEST_LOG = 100.0
 
 
 class RecordError(ValueError):
@@ -105,6 +116,12 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
+def _is_pairs(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        type(log) in (int, float) and abs(log) <= LARGEST_LOG for log in value
+    )
+
+
 def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
@@ -123,12 +140,16 @@ def _wrong(record: Record) -> str | None:
         "reason": _is_text(record.reason),
         "artifact_sha256": _is_text(record.artifact_sha256),
         "samples": _is_text(record.samples),
-        "metrics": all(_is_text(m.value) or _is_number(m.value) for m in record.metrics.values()),
+        "metrics": all(
+            _is_number(m.value) or (_is_text(m.value) and name not in NUMBERS)
+            for name, m in record.metrics.items()
+        ),
         "facts": all(map(_is_text, (facts.get("runtime"), facts.get("runtime_control"))))
         and _is_number(facts.get("threads"))
         and isinstance(steps, list)
         and all(_is_number(s.get("seconds")) and _is_number(s.get("peak_bytes")) for s in steps)
-        and all(isinstance(name, str) for name in facts.get("families") or []),
+        and all(isinstance(name, str) for name in facts.get("families") or [])
+        and all(_is_pairs(facts.get(name, [])) for name in PAIRS),
     }
     return next((name for name, is_good in good.items() if not is_good), None)
 
@@ -219,6 +240,9 @@ def read_run(folder: Path) -> Run:
     for name, kind in {"run": str, "planned": dict, "machine": dict}.items():
         if not isinstance(info.get(name), kind):
             raise RecordError(f"{folder / RUN} is damaged: it has no '{name}'")
+    for name in ("versions", "assets"):
+        if not isinstance(info.get(name, {}), dict):
+            raise RecordError(f"{folder / RUN} is damaged: its '{name}' is no object")
     if info.get("schema", 0) > SCHEMA:
         raise RecordError(f"{folder / RUN} has a newer schema than {SCHEMA}: upgrade Leanboard")
     records, damage = read(folder)
@@ -240,7 +264,7 @@ def find_run(name: str, output: Path) -> Path:
         if path.is_dir():
             raise RecordError(f"{path} is no run: it has no {RUN}")
     if Path(name).exists():
-        raise RecordError(f"{name} is a file: give the folder that holds it")
+        raise RecordError(f"{name} is a file: give a run's folder, its name, or `latest`")
     known = sorted(
         (p.parent.name for p in output.glob(f"*/{RUN}") if not p.parent.is_symlink()), reverse=True
     )

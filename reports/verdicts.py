@@ -81,7 +81,7 @@ class Comparison:
         """Return red, green, `not comparable`, or void where most latencies could not be judged."""
         status = self.status(fail_on)
         timed = [v.verdict for v in self.verdicts if v.metric == "latency"]
-        lost = sum(verdict in (VOID, REFERENCE_MOVED) for verdict in timed)
+        lost = sum(verdict in (VOID, REFERENCE_MOVED, INCOMPARABLE) for verdict in timed)
         if status == 0 and 2 * lost > len(timed):
             return VOID
         return (GREEN, RED, NOT_COMPARABLE)[status]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from benchmarks.command import main
 from reports.baselines import FILE, Baseline, read
 from reports.dashboards import FILES
-from reports.records import RECORDS, RUN, read_run
+from reports.records import RECORDS, RUN, Record, read_run
 from tests.reports.made import make_run
 
 CELLS = 3
@@ -59,14 +60,24 @@ def crash(run: Path) -> None:
     (run / RECORDS).write_text("".join(f"{record.to_json()}\n" for record in records))
 
 
-def disturb(run: Path, cell: str) -> None:
-    """Let other work have come and gone while a cell of a run was timed."""
+def rewrite(run: Path, measure: str, change: Callable[[Record], object]) -> None:
+    """Change every record of a measure."""
     records = read_run(run).records
     for record in records:
-        if record.cell_id == cell and "log_speedups" in record.facts:
+        if record.measure == measure:
+            change(record)
+    (run / RECORDS).write_text("".join(f"{record.to_json()}\n" for record in records))
+
+
+def disturb(run: Path, cell: str) -> None:
+    """Let other work have come and gone while a cell of a run was timed."""
+
+    def moved(record: Record) -> None:
+        if record.cell_id == cell:
             pairs = len(record.facts["log_speedups"])
             record.facts["log_reference_work"] = [0.2 * i for i in range(pairs)]
-    (run / RECORDS).write_text("".join(f"{record.to_json()}\n" for record in records))
+
+    rewrite(run, "latency", moved)
 
 
 def move(run: Path) -> None:
@@ -101,7 +112,25 @@ def test_promote_refuses_a_red_night_unless_told(typed: Typed) -> None:
     assert "leanboard: 20260102 is red against 20260101" in typed.error
     assert typed.baseline.info["run"] == "20260101"
     assert typed.promote(typed.output / "20260102", "--allow-failed") == 0
+    assert f"accepted regressed: {CELL.format('int8')} latency: slower by" in typed.out
     assert typed.baseline.info["run"] == "20260102"
+
+
+def test_promote_refuses_other_threads_and_fewer_measures_unless_told(typed: Typed) -> None:
+    typed.promote(typed.night(1))
+    run = typed.night(2)
+    rewrite(run, "latency", lambda record: record.facts.update(threads=1))
+    assert typed("compare", typed.baselines, run) == 0
+    assert "20260102 against 20260101: void\n" in typed.out
+    assert "a slow-down of" not in typed.out
+    assert typed.promote(run) == 2
+    assert "is void against" in typed.error
+    assert typed.promote(run, "--allow-failed") == 0
+    assert f"{CELL.format('int8')}: 2 -> 1 threads: its history begins anew" in typed.out
+    assert {len(nights) for nights in typed.baseline.nights.values()} == {1}
+    rewrite(run, "size", lambda record: record.metrics.clear())
+    assert typed.promote(run, "--partial") == 2
+    assert "has no size_bytes of " in typed.error
 
 
 def test_promote_forgets_what_a_run_lacks_only_with_prune(typed: Typed) -> None:
@@ -184,9 +213,9 @@ def test_compare_exits_with_2_where_nothing_can_be_compared(typed: Typed, promot
         (["nothing", "20260101"], "no run 'nothing'; runs in "),
         (["20260101", "20260101", "--fail-on", "regresed"], "regressed"),
         (["20260101", "20260101", "--fail-on", ","], "--fail-on ',': needs one or more of"),
-        (["{baselines}", "20260101"], "baselines holds neither baselines nor a run"),
+        (["{baselines}", "20260101"], "no baselines in "),
         (["20260101", "{baselines}"], "baselines is no run: it has no run.json"),
-        (["{output}/20260101/run.json", "20260101"], "run.json is a file: give the folder"),
+        (["{output}/20260101/run.json", "20260101"], "run.json is a file: give a run's folder"),
     ],
 )
 def test_compare_exits_with_2_where_something_is_not_there(

@@ -125,7 +125,7 @@ def test_a_night_that_is_red_itself_is_no_drift(output: Path) -> None:
     make(output, range(1, 8), promoted=True)
     make(output, range(8, 16), slower=0.3)
     text = said(output)
-    assert not RAN.findall(text)
+    assert re.findall(r"ran \S+: (.*)", text) == ["0 cells timed, 3 regressed"] * 8
     assert not DRIFTS.findall(text)
 
 
@@ -136,6 +136,15 @@ def test_a_cell_as_fast_as_its_reference_counts_too(output: Path) -> None:
     for folder in make(output, range(8, 11)):
         edit(folder, "latency", "finetune", facts=timed)
     assert [count for _, count in RAN.findall(said(output))] == ["3", "3", "3"]
+
+
+def test_a_run_that_cannot_be_read_is_left_out(output: Path) -> None:
+    make(output, range(1, 3), promoted=True)
+    records = make(output, range(3, 5))[0] / RECORDS
+    records.unlink()
+    records.mkdir()
+    assert RAN.findall(said(output)) == [("20260104", "3")]
+    assert f"{records}'" in said(output)
 
 
 def test_where_nothing_was_promoted_it_says_how(output: Path) -> None:

@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,9 +42,24 @@ def record(
 
 @given(st.text(), st.one_of(st.none(), st.text(), st.floats(allow_nan=False, allow_infinity=False)))
 def test_a_record_comes_back_as_it_went(reason: str, value: float | str | None) -> None:
-    one = record(value=value, reason=reason)
+    one = replace(record(reason=reason), metrics={"words": Metric(value, "", None)})
     assert Record.from_json(one.to_json()) == one
     assert "\n" not in one.to_json()
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"metrics": {"size_bytes": Metric("big", "B", True)}}, "metrics"),
+        ({"facts": {"log_speedups": None}}, "facts"),
+        ({"facts": {"log_speedups": ["a"]}}, "facts"),
+        ({"facts": {"log_speedups": [1e308]}}, "facts"),
+        ({"facts": {"later_log_reference_work": [float("nan")]}}, "facts"),
+    ],
+)
+def test_what_nights_are_compared_by_is_numbers(changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecordError, match=f"no record: {says}"):
+        Record.from_json(json.dumps(asdict(replace(record(), **changed))))
 
 
 def test_what_is_not_a_number_is_null() -> None:

@@ -218,6 +218,18 @@ def test_other_threads_are_incomparable() -> None:
     assert judged(facts(), facts(threads=1))["latency"].verdict == "incomparable"
 
 
+def test_pairs_that_were_not_kept_are_missing() -> None:
+    lost = replace(facts(), pairs=(), work=())
+    assert judged(facts(), lost)["latency"].verdict == "missing"
+
+
+@pytest.mark.parametrize(("quality", "verdict"), [(0.3, "regressed"), (0.855, "insufficient")])
+def test_without_its_answers_a_model_that_fell_apart_is_red(quality: float, verdict: str) -> None:
+    found = judged(facts(), replace(changed(quality=quality), answers=None))["quality"]
+    assert found.verdict == verdict
+    assert found.rule.startswith("the answers were not kept: loss, if seeds lie 1% apart,")
+
+
 def test_what_could_not_be_seen_is_insufficient() -> None:
     random = np.random.default_rng(0)
     noisy = history(random, 20, 10, pairs=0.08, nights=0.05)
