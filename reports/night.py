@@ -89,6 +89,8 @@ def _limits(verdict: Verdict) -> Iterator[str]:
     for name, limit in verdict.limits.items():
         if verdict.metric == "latency":  # in log units, as the pairs are
             yield f"{name} {math.expm1(limit):.1%}"
+        elif name == "tolerance":
+            yield f"{name} {limit:.1%}"
         else:
             yield f"{name} {limit:.4g}"
 
