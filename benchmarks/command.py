@@ -24,7 +24,7 @@ from reports.history import history
 from reports.pick import BoundError
 from reports.records import RUN, RecordError, find_run, read_run
 from reports.tables import write_reports
-from reports.verdicts import FAIL_ON, Comparison
+from reports.verdicts import FAIL_ON, NOT_GREEN, Comparison
 
 OUTPUT = Path("reports/output")
 BASELINES = Path("reports/baselines")
@@ -199,11 +199,15 @@ def _compared(given: argparse.Namespace) -> int:
 
 def _promote(given: argparse.Namespace) -> int:
     run = _facts(given.run, given.output)
-    comparison = against(given.to, run, given.partial or given.prune)
+    found = against(given.to, run)
+    vanished = found.vanished()
+    forgotten = vanished if given.prune else []
     if not given.allow_failed:
-        refuse_if_not_green(comparison)
-    said = baselines.promote(run, given.to, allow_failed=given.allow_failed, prune=given.prune)
-    print(*said, *(f"accepted {night.line_of(v)}" for v in comparison.failing()), sep="\n")
+        refuse_if_not_green(found, partial=given.partial, allowed=forgotten)
+    said = baselines.promote(run, given.to, allow_failed=given.allow_failed, forget=forgotten)
+    said += [f"{cell}: kept as it was" for cell in vanished if cell not in forgotten]
+    accepted = [v for v in found.verdicts if v.verdict in NOT_GREEN and v.cell not in vanished]
+    print(*said, *(f"accepted {night.line_of(verdict)}" for verdict in accepted), sep="\n")
     return 0
 
 

@@ -61,6 +61,8 @@ from reports.verdicts import Comparison
 from tasks import TASKS
 from tasks.assets import Asset, AssetError, cache_folder, fetch, is_there
 
+MOST_DRIFTS = 10
+"""Named above a night's verdicts; `leanboard history` names all."""
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -405,8 +407,10 @@ class Session:
         """Write the report of the night and return what the terminal shows; None without one."""
         if self.comparison is None or self.options.against is None:
             return None
-        drifts = [f"drifts: {line}" for line in drifting(self.options.against, self.options.output)]
-        judged = replace(self.comparison, notes=[*self.comparison.notes, *drifts])
+        options = self.options
+        drifts = drifting(options.against, self.info["machine"], options.output)
+        notes = [*self.comparison.notes, *(f"drifts: {line}" for line in drifts[:MOST_DRIFTS])]
+        judged = replace(self.comparison, notes=notes)
         return night.write(self.folder, judged, self.options.fail_on)
 
 

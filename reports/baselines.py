@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -107,20 +107,31 @@ def of_machine(folder: Path, machine: dict[str, Any]) -> tuple[Baseline, dict[st
     Raises:
         BaselineError: a file is damaged, edited or too new.
     """
-    found, elsewhere = Baseline(), defaultdict(list)
+    found = Baseline()
+    parts, elsewhere = _parts(folder, machine)
+    for part in parts.values():
+        found = Baseline(
+            found.info or part.info, found.cells | part.cells, found.nights | part.nights
+        )
+    return found, elsewhere
+
+
+def _parts(
+    folder: Path, machine: dict[str, Any]
+) -> tuple[dict[Path, Baseline], dict[str, list[str]]]:
+    """Return the files of a machine, the CPU's first; and by device the others' names."""
+    parts, elsewhere = {}, defaultdict(list)
     for name in names(folder):
-        device = name.partition("-")[0]
+        device, path = name.partition("-")[0], folder / name / FILE
         is_ours = name == fingerprint(machine, device)
         if is_ours or (device != "cpu" and not machine.get("gpu")):
-            part = read(folder / name / FILE)
+            part = read(path)
             host = part.info.get("machine", {})
             if is_ours or fingerprint(host, "cpu") == fingerprint(machine, "cpu"):
-                found = Baseline(
-                    part.info or found.info, found.cells | part.cells, found.nights | part.nights
-                )
+                parts[path] = part
                 continue
         elsewhere[device].append(name)
-    return found, dict(elsewhere)
+    return parts, dict(elsewhere)
 
 
 def names(folder: Path) -> list[str]:
@@ -209,12 +220,12 @@ def _lines(value: Any, depth: int = 0) -> str:
 
 
 def promote(
-    run: RunFacts, folder: Path, *, allow_failed: bool = False, prune: bool = False
+    run: RunFacts, folder: Path, *, allow_failed: bool = False, forget: Collection[str] = ()
 ) -> list[str]:
     """Make a run the baseline of its machine, and return what it replaces, in sentences.
 
     The file is read, changed and replaced under a lock: of two nights that end together, none is
-    lost. Cells that the run lacks stay, unless `prune` takes them out.
+    lost. Cells that the run lacks stay, but for those to `forget`.
 
     Raises:
         BaselineError: the run has failed cells, or the present baseline cannot be read.
@@ -227,32 +238,33 @@ def promote(
             f"{run.name} has {many}: {name} ({facts.reason}): "
             "promote another run, or add --allow-failed to leave it out"
         )
-    said = []
-    paths = {
-        device: folder / fingerprint(run.info["machine"], device) / FILE
-        for device in sorted({device_of(name) for name in run.cells})
-    }
-    for path in paths.values():  # one that is damaged must not leave half a promotion
-        old = read(path)
+    machine = run.info["machine"]
+    present, _ = _parts(folder, machine)  # one that is damaged must not leave half a promotion
+    for old in present.values():
         if not allow_failed:
             _refuse_another_kind(old, run)
-    for device, path in paths.items():
+    devices = sorted({device_of(name) for name in run.cells})
+    paths = [folder / fingerprint(machine, device) / FILE for device in devices]
+    said = [f"{name}: left out: {facts.reason}" for name, facts in failed.items()]
+    for path in dict.fromkeys([*paths, *present]):
         ours = {
             name: facts
             for name, facts in run.cells.items()
-            if device_of(name) == device and facts.status == OK
+            if path.parent.name.startswith(f"{device_of(name)}-") and facts.status == OK
         }
         if not ours and not path.exists():
             continue  # a device of which nothing was measured
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{FILE}.lock")):
             old = read(path)
-            lacked = sorted(set(old.cells) - set(ours))
-            gone = {name for name in lacked if prune and name not in run.cells}
-            new, changes = merged(without(old, gone), RunFacts(run.info, ours), accept=allow_failed)
-            write_atomically(path, to_text(new))
-        said += [f"{path}: {_replaced(old, run)}", *changes]
-        said += [f"{name}: {'gone' if name in gone else 'kept as it was'}" for name in lacked]
+            gone = sorted(set(old.cells) & set(forget))
+            new, changes = without(old, set(gone)), [f"{name}: gone" for name in gone]
+            if ours:
+                new, more = merged(new, RunFacts(run.info, ours), accept=allow_failed)
+                changes = [f"{path}: {_replaced(old, run)}", *more, *changes]
+            if changes:
+                write_atomically(path, to_text(new))
+        said += changes
     return said
 
 
@@ -270,11 +282,15 @@ def _refuse_another_kind(old: Baseline, run: RunFacts) -> None:
                 f"{run.name} has no {', '.join(lost)} of {name}, which the baseline has: promote "
                 "a run of all measures, or add --allow-failed to forget them"
             )
-        if None not in (was := {before.threads, facts.threads}) and len(was) > 1:
+        if _other_threads(before, facts):
             raise BaselineError(
                 f"{run.name} has {name} with {facts.threads} threads, the baseline with "
                 f"{before.threads}: promote a run of as many, or add --allow-failed to begin anew"
             )
+
+
+def _other_threads(before: CellFacts, now: CellFacts) -> bool:
+    return None not in (before.threads, now.threads) and before.threads != now.threads
 
 
 def without(baseline: Baseline, names: set[str]) -> Baseline:
@@ -297,7 +313,8 @@ def merged(old: Baseline, run: RunFacts, *, accept: bool = False) -> tuple[Basel
 
     Pairs of a cell that was disturbed enter no history, and those whose reference had moved do if
     they are accepted. Another speed of another artifact or with other libraries begins a new
-    history; without such a reason it is how nights vary, and widens the limits.
+    history, and so do other threads; without such a reason it is how nights vary, and widens the
+    limits.
     """
     cells, nights = dict(old.cells), dict(old.nights)
     seen = spreads({name: [night.pairs for night in nights.get(name, ())] for name in run.cells})
@@ -305,12 +322,12 @@ def merged(old: Baseline, run: RunFacts, *, accept: bool = False) -> tuple[Basel
     for name, facts in run.cells.items():
         before = old.cells.get(name)
         history = nights.get(name, ())
-        known = [night for night in history if night.run != run.name]
-        if before and before.threads != facts.threads and known:
+        if before and history and _other_threads(before, facts):
             changes.append(
                 f"{name}: {before.threads} -> {facts.threads} threads: its history begins anew"
             )
-            known = []
+            history = ()
+        known = [night for night in history if night.run != run.name]
         moved = next(
             filter(None, (how_moved(known, w) for w in (facts.work, facts.later_work))), ""
         )
@@ -318,8 +335,10 @@ def merged(old: Baseline, run: RunFacts, *, accept: bool = False) -> tuple[Basel
         if facts.pairs and left_out:
             changes.append(f"{name}: its latency enters no history: {left_out}")
         elif facts.pairs:
-            pairs = () if facts.is_later_void else facts.sound_later
-            pairs = pairs or facts.sound
+            looked_again = facts.sound_later and not facts.is_later_void
+            pairs, works = (
+                (facts.sound_later, facts.later_work) if looked_again else (facts.sound, facts.work)
+            )
             limit = limits(seen[name], len(run.cells), len(pairs)).alone
             is_other = (facts.artifact_sha256, run.info.get("versions")) != (
                 before and before.artifact_sha256,
@@ -329,7 +348,7 @@ def merged(old: Baseline, run: RunFacts, *, accept: bool = False) -> tuple[Basel
             if is_other and (moved or has_jumped):
                 changes.append(f"{name}: its speed has another level: its history begins anew")
                 known = []
-            work = round(median(facts.work), 5) if facts.work else None
+            work = round(median(works), 5) if works else None
             history = (*known, Night(run.name, pairs, work))[-KEPT_NIGHTS:]
         cells[name] = replace(facts, later=(), later_work=())
         nights[name] = tuple(history)

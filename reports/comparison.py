@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -25,9 +26,8 @@ from reports.judges import Context, seed_of, without_seed
 from reports.limits import ENOUGH_NIGHTS, PRIOR_NIGHTS, PRIOR_PAIRS, Spread, spreads
 from reports.records import OK as MEASURED
 from reports.records import SKIPPED, UNSUPPORTED
-from reports.verdicts import INCOMPARABLE, MISSING, NEW, RED, VOID, Comparison, Verdict
+from reports.verdicts import INCOMPARABLE, MISSING, NEW, RED, VANISHED, VOID, Comparison, Verdict
 
-VANISHED = "the baseline has it, the run does not"
 DAYS = timedelta(hours=12)
 """Nights that all began within so much time do not say how days differ."""
 
@@ -54,25 +54,39 @@ def between(before: RunFacts, after: RunFacts, partial: bool = False) -> Compari
     return compare(without(baseline, foreign), after, partial, moved)
 
 
-def refuse_if_not_green(found: Comparison) -> None:
+def refuse_if_not_green(
+    found: Comparison, *, partial: bool = False, allowed: Collection[str] = ()
+) -> None:
     """Refuse to make a red or void night a baseline.
+
+    Args:
+        partial: cells that the night does not have may stay as they were.
+        allowed: cells that it need not have.
 
     Raises:
         BaselineError: it is one; the message says how to promote it all the same.
     """
-    if (colour := found.colour()) not in (RED, VOID):
-        return
-    failing = found.failing()
-    counts = ", ".join(f"{count} {name}" for name, count in found.count().items())
-    first = f", {failing[0].cell} first" if failing else ""
-    said = f"{found.run['run']} is {colour} against {found.baseline['run']} ({counts}){first}: "
-    if {(v.metric, v.rule) for v in failing} == {("cell", VANISHED)}:
+    run, before = found.run["run"], found.baseline.get("run")
+    lacked = [cell for cell in found.vanished() if cell not in allowed]
+    if lacked and not partial:
         raise BaselineError(
-            f"{said}add --partial to keep the missing cells as they were, --prune to forget them"
+            f"{run} does not have {len(lacked)} of the cells of {before}, {lacked[0]} first: add "
+            "--partial to keep them as they were, --prune to forget them"
         )
-    raise BaselineError(
-        f"{said}promote a green night, or add --allow-failed to accept what changed"
-    )
+    if lacked and found.baseline.get("versions") != found.run.get("versions"):
+        raise BaselineError(
+            f"{run} was made with other libraries than {before}, and does not have {lacked[0]}: "
+            "promote a run of all cells, or add --allow-failed to have both in one baseline"
+        )
+    rest = replace(found, verdicts=[v for v in found.verdicts if v.cell not in found.vanished()])
+    if (colour := rest.colour()) in (RED, VOID):
+        failing = rest.failing()
+        counts = ", ".join(f"{count} {name}" for name, count in rest.count().items())
+        first = f", {failing[0].cell} first" if failing else ""
+        raise BaselineError(
+            f"{run} is {colour} against {before} ({counts}){first}: promote a green night, or add "
+            "--allow-failed to accept what changed"
+        )
 
 
 def compare(

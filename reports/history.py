@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from reports.baselines import (
     Baseline,
     device_of,
     fingerprint,
-    names,
+    of_machine,
     read,
     some,
 )
@@ -27,7 +28,7 @@ from reports.comparison import compare
 from reports.facts import CellFacts, RunFacts, facts_of
 from reports.records import OK as MEASURED
 from reports.records import RUN, RecordError, read_run
-from reports.verdicts import IMPROVED, INSUFFICIENT, OK
+from reports.verdicts import IMPROVED, INSUFFICIENT, NOT_GREEN, OK
 
 DRIFT_NIGHTS = 8
 """The newest nights that are taken together."""
@@ -73,42 +74,43 @@ def history(baselines: Path, output: Path) -> str:
         BaselineError: there is none, or one is damaged.
     """
     machines = some(baselines)
-    runs, left_out = _runs(output)
+    runs, left_out = read_runs(output)
     parts = []
     for name in machines:
         baseline = read(baselines / name / FILE)
-        later = list(_later_nights(name, baseline, runs))
+        later = list(_later_nights({name}, baseline, runs))
         drifts = [f"  drifts: {line}" for line in _drifts(baseline, later)]
         parts += [name, *_nights(baseline), *(f"  {night}" for night in later), *drifts, ""]
     parts += left_out if left_out or runs else [f"no runs in {output}"]
     return "\n".join(parts).rstrip()
 
 
-def drifting(baselines: Path, output: Path) -> list[str]:
-    """Say of the newest runs beside some baselines which of their cells drift.
+def drifting(baselines: Path, machine: dict[str, Any], output: Path) -> list[str]:
+    """Say of a machine's newest runs which of their cells drift.
 
     Raises:
         BaselineError: a baseline is damaged.
     """
-    runs, _ = _runs(output, NEWEST)
-    found: list[str] = []
-    for name in names(baselines):
-        baseline = read(baselines / name / FILE)
-        found += _drifts(baseline, list(_later_nights(name, baseline, runs)))
-    return found
+    baseline, _ = of_machine(baselines, machine)
+    hardware = {fingerprint(machine, device) for device in map(device_of, baseline.cells)}
+    runs, _ = read_runs(output, NEWEST)
+    return list(_drifts(baseline, list(_later_nights(hardware, baseline, runs))))
 
 
-def _runs(output: Path, newest: int | None = None) -> tuple[list[RunFacts], list[str]]:
-    """Read the newest runs, oldest first, and say which are damaged."""
+def read_runs(output: Path, newest: int | None = None) -> tuple[list[RunFacts], list[str]]:
+    """Read the newest runs in a folder, oldest first, and say which are damaged.
+
+    A run goes by its folder's name: one that was renamed by hand must not stand in for another.
+    """
     runs, left_out = [], []
     folders = sorted(path.parent for path in output.glob(f"*/{RUN}"))
     for folder in [folder for folder in folders if not folder.is_symlink()][-(newest or 0) :]:
         try:
             run = facts_of(read_run(folder))
-            runs.append(RunFacts({"run": folder.name} | run.info, run.cells))
+            runs.append(RunFacts(run.info | {"run": folder.name}, run.cells))
         except (RecordError, OSError) as error:
             left_out.append(f"left out: {error}")
-    return sorted(runs, key=lambda run: run.name), left_out
+    return runs, left_out
 
 
 def _nights(baseline: Baseline) -> list[str]:
@@ -149,46 +151,53 @@ class LaterNight:
     run: str
     medians: dict[str, float]
     others: Counter[str]
-    """Verdicts on cells that are red, void or of a moved reference: each speaks for itself."""
+    """Verdicts that are not green; such a latency is in no trend, it speaks for itself."""
 
     def __str__(self) -> str:
         others = "".join(f", {count} {verdict}" for verdict, count in self.others.items())
         return f"ran {self.run}: {len(self.medians)} cells timed{others}"
 
 
-def _later_nights(name: str, baseline: Baseline, runs: list[RunFacts]) -> Iterator[LaterNight]:
+def _later_nights(
+    hardware: set[str], baseline: Baseline, runs: list[RunFacts]
+) -> Iterator[LaterNight]:
     newest = {
         cell: max(n.run for n in nights) for cell, nights in baseline.nights.items() if nights
     }
+    threads = baseline.info.get("threads")
     for run in runs:
-        cells = {
-            cell: facts
-            for cell, facts in comparable(run, baseline.info.get("threads"), {name}).items()
-            if cell in newest and run.name > newest[cell]
-        }
+        here = _on(hardware, run)
+        cells = {name: here[name] for name in here if name in newest and run.name > newest[name]}
+        if not cells:
+            continue
         verdicts = compare(baseline, RunFacts(run.info, cells), partial=True).verdicts
-        timed = [verdict for verdict in verdicts if verdict.metric == "latency"]
-        good = [v.cell for v in timed if v.verdict in (OK, IMPROVED, INSUFFICIENT)]
-        medians = {cell: median_of(cells[cell]) for cell in good}
-        if timed:
-            yield LaterNight(
-                run.name,
-                {cell: median for cell, median in medians.items() if median is not None},
-                Counter(verdict.verdict for verdict in timed if verdict.cell not in good),
-            )
+        good = comparable(RunFacts(run.info, cells), threads, hardware)
+        medians = {
+            v.cell: median_of(good[v.cell])
+            for v in verdicts
+            if v.metric == "latency"
+            and v.verdict in (OK, IMPROVED, INSUFFICIENT)
+            and v.cell in good
+        }
+        yield LaterNight(
+            run.name,
+            {cell: median for cell, median in medians.items() if median is not None},
+            Counter(v.verdict for v in verdicts if v.verdict in NOT_GREEN),
+        )
+
+
+def _on(hardware: set[str], run: RunFacts) -> dict[str, CellFacts]:
+    machine = run.info.get("machine", {})
+    here = {d for d in map(device_of, run.cells) if fingerprint(machine, d) in hardware}
+    return {cell: facts for cell, facts in run.cells.items() if device_of(cell) in here}
 
 
 def comparable(run: RunFacts, threads: int | None, hardware: set[str]) -> dict[str, CellFacts]:
     """Return a run's good cells on some hardware, by fingerprint; none if its threads are others."""
     if run.info.get("threads") != threads:
         return {}
-    machine = run.info.get("machine", {})
-    here = {d for d in map(device_of, run.cells) if fingerprint(machine, d) in hardware}
-    return {
-        cell: facts
-        for cell, facts in run.cells.items()
-        if facts.status == MEASURED and device_of(cell) in here
-    }
+    here = _on(hardware, run)
+    return {cell: facts for cell, facts in here.items() if facts.status == MEASURED}
 
 
 def median_of(facts: CellFacts) -> float | None:

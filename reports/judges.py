@@ -39,7 +39,7 @@ LARGEST_USEFUL = 0.15
 """Where only a larger slow-down than this would be found, `ok` would promise too much."""
 ENOUGH_SEEDS = 5
 PRIOR_SEEDS = 0.01
-"""Standard deviation between seeds as a share of the quality (docs/frontier.md has 0.9 %), used
+"""Standard deviation between seeds as a share of the reference's quality (docs/frontier.md has 0.9 %), used
 until a baseline has enough seeds of its own."""
 
 
@@ -137,7 +137,7 @@ def quality(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
     else:
         seeds = np.array(context.qualities[without_seed(cell)])
         was = float(seeds.mean())
-        low, high, found = _against_seeds(seeds, value, margin, level)
+        low, high, found = _against_seeds(seeds, value, margin, level, max(abs(was), abs(scale)))
         bounds = {"detectable": found}
         samples = f"1 against {len(seeds)} seeds"
         what = "a rebuilt artifact" if mine and theirs else "the answers were not kept"
@@ -218,9 +218,12 @@ def _deciding(margin: float, lost: np.ndarray, level: float) -> str:
 
 
 def _against_seeds(
-    seeds: np.ndarray, value: float, margin: float, level: float
+    seeds: np.ndarray, value: float, margin: float, level: float, scale: float
 ) -> tuple[float, float, float]:
     """Bound the loss of one more seed [k]: below at `level`, above at 95 %; and what is found.
+
+    Args:
+        scale: the quality that the prior is a share of; a weak control's seeds vary as others do.
 
     The spread of few seeds is that of the prior. That of more is their own; from below it is
     moderated by the prior (as in Smyth 2004), because at one in 10,000 five seeds tell nothing.
@@ -228,7 +231,7 @@ def _against_seeds(
     from scipy.stats import norm, t
 
     k, mean = len(seeds), float(seeds.mean())
-    prior, once_more = (PRIOR_SEEDS * mean) ** 2, 1 + 1 / k
+    prior, once_more = (PRIOR_SEEDS * scale) ** 2, 1 + 1 / k
     if k < ENOUGH_SEEDS:
         surely, likely = (norm.isf(p) * math.sqrt(prior * once_more) for p in (level, 1 - POWER))
     else:

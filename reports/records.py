@@ -7,6 +7,7 @@ import glob
 import json
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ CELL = ("task", "model", "recipe", "device")
 RECORDS = "records.jsonl"
 RUN = "run.json"
 OK, UNSUPPORTED, SKIPPED, FAILED, TIMEOUT = "ok", "unsupported", "skipped", "failed", "timeout"
+CELL_ID = re.compile(r"([^/]+/){4}s-?\d+")
 NUMBERS = (
     "quality",
     "size_bytes",
@@ -33,6 +35,8 @@ NUMBERS = (
 PAIRS = ("log_speedups", "log_reference_work", "later_log_speedups", "later_log_reference_work")
 """Facts of a latency: one log a pair of processes."""
 LARGEST_LOG = 100.0
+ANSWERS = ("bits", 0, "")
+"""The form of the fact `test_answers`, how many, and what they are."""
 
 
 class RecordError(ValueError):
@@ -149,7 +153,8 @@ def _wrong(record: Record) -> str | None:
         and isinstance(steps, list)
         and all(_is_number(s.get("seconds")) and _is_number(s.get("peak_bytes")) for s in steps)
         and all(isinstance(name, str) for name in facts.get("families") or [])
-        and all(_is_pairs(facts.get(name, [])) for name in PAIRS),
+        and all(_is_pairs(facts.get(name, [])) for name in PAIRS)
+        and [type(part) for part in facts.get("test_answers") or ANSWERS] == [*map(type, ANSWERS)],
     }
     return next((name for name, is_good in good.items() if not is_good), None)
 
@@ -240,6 +245,9 @@ def read_run(folder: Path) -> Run:
     for name, kind in {"run": str, "planned": dict, "machine": dict}.items():
         if not isinstance(info.get(name), kind):
             raise RecordError(f"{folder / RUN} is damaged: it has no '{name}'")
+    for name, measures in info["planned"].items():
+        if not CELL_ID.fullmatch(name) or not isinstance(measures, list):
+            raise RecordError(f"{folder / RUN} is damaged: '{name}' is no planned cell")
     for name in ("versions", "assets"):
         if not isinstance(info.get(name, {}), dict):
             raise RecordError(f"{folder / RUN} is damaged: its '{name}' is no object")

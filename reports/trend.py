@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,10 @@ import numpy as np
 from reports.baselines import Baseline, device_of, fingerprint, of_machine
 from reports.comparison import compare
 from reports.facts import CellFacts, RunFacts, facts_of
-from reports.history import comparable, median_of
-from reports.records import RUN, RecordError, Run, read_run
+from reports.history import NEWEST, comparable, median_of, read_runs
+from reports.records import Run
 from reports.verdicts import Verdict
 
-NIGHTS = 30
-"""The newest runs that are looked at."""
 METRICS = {"quality": "quality", "size": "size_bytes", "memory": "memory_inference_peak_bytes"}
 """What a night has beside its latency, by the name under which it is judged."""
 
@@ -95,15 +92,13 @@ def _add_baseline(
 
 
 def _beside(folder: Path, now: RunFacts) -> Iterator[tuple[str, dict[str, CellFacts]]]:
-    """Read the newest runs beside one: their cells of the same hardware and as many threads."""
-    paths = [path.parent for path in folder.parent.glob(f"*/{RUN}")]
-    others = sorted(path for path in paths if not path.is_symlink() and path.name != folder.name)
+    """Return the newest runs beside one: their cells of the same hardware and as many threads."""
     machine = _machine(now.info)
     hardware = {fingerprint(machine, device) for device in set(map(device_of, now.cells))}
-    for path in others[-NIGHTS:]:
-        with suppress(RecordError):
-            run = facts_of(read_run(path))
-            yield path.name, comparable(run, now.info.get("threads"), hardware)
+    runs, _ = read_runs(folder.parent, NEWEST)
+    for run in runs:
+        if run.name != folder.name:
+            yield run.name, comparable(run, now.info.get("threads"), hardware)
 
 
 def _machine(info: dict[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,11 @@ VERDICTS = (
     OK,
 )
 """In the order in which they are shown."""
+NOT_GREEN = (REGRESSED, MISSING, VOID, REFERENCE_MOVED, INCOMPARABLE)
+"""What a promotion says that it accepted."""
 GREEN, RED, NOT_COMPARABLE = "green", "red", "not comparable"
 """What a night is as a whole; or `void`."""
+VANISHED = "the baseline has it, the run does not"
 FAIL_ON = (REGRESSED, MISSING)
 """What makes a night red unless an option says otherwise."""
 
@@ -71,6 +74,10 @@ class Comparison:
 
     def failing(self, fail_on: Sequence[str] = FAIL_ON) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if verdict.verdict in fail_on]
+
+    def vanished(self) -> list[str]:
+        """Return the cells that the baseline has and the run does not."""
+        return [v.cell for v in self.verdicts if (v.metric, v.rule) == ("cell", VANISHED)]
 
     def undecided(self) -> list[Verdict]:
         """Return the suspects whose second look is lacking, or says nothing."""

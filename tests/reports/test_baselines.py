@@ -142,7 +142,7 @@ def test_cells_that_a_run_lacks_stay_unless_they_are_pruned(tmp_path: Path) -> N
     promote(run({name(0): facts(), name(1): facts()}), tmp_path)
     promote(run({name(0): facts()}, 1), tmp_path)
     assert set(read(file_in(tmp_path)).cells) == {name(0), name(1)}
-    said = promote(run({name(0): facts()}, 2), tmp_path, prune=True)
+    said = promote(run({name(0): facts()}, 2), tmp_path, forget={name(1)})
     assert said[-1] == f"{name(1)}: gone"
     kept = read(file_in(tmp_path))
     assert set(kept.cells) == set(kept.nights) == {name(0)}
@@ -153,6 +153,20 @@ def test_a_disturbed_cell_does_not_enter_the_history(tmp_path: Path) -> None:
     void = facts(pairs=(0.1, 0.2, 0.7, 0.7, 0.9), work=(2.1, 2.2, 2.0, 1.8, 2.4))
     promote(run({name(0): void}, 1), tmp_path)
     assert [n.run for n in read(file_in(tmp_path)).nights[name(0)]] == ["night-000"]
+
+
+def test_an_accepted_second_look_is_kept_with_its_own_reference(tmp_path: Path) -> None:
+    promote(run({name(0): facts()}), tmp_path)
+    again = facts(later=(0.69,) * 10, later_work=(2.2,) * 10)
+    promote(run({name(0): again}, 1), tmp_path, allow_failed=True)
+    assert [n.work for n in read(file_in(tmp_path)).nights[name(0)]] == [2.0, 2.2]
+
+
+def test_a_disturbed_night_of_other_threads_leaves_no_history(tmp_path: Path) -> None:
+    promote(run({name(0): facts()}), tmp_path)
+    void = facts(pairs=(0.1, 0.2, 0.7, 0.7, 0.9), work=(2.1, 2.2, 2.0, 1.8, 2.4), threads=1)
+    promote(run({name(0): void}, 1), tmp_path, allow_failed=True)
+    assert not read(file_in(tmp_path)).nights[name(0)]
 
 
 def test_another_machine_has_another_file_and_a_new_driver_has_not() -> None:

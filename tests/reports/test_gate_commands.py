@@ -127,22 +127,59 @@ def test_promote_refuses_other_threads_and_fewer_measures_unless_told(typed: Typ
     assert "is void against" in typed.error
     assert typed.promote(run, "--allow-failed") == 0
     assert f"{CELL.format('int8')}: 2 -> 1 threads: its history begins anew" in typed.out
+    assert f"accepted incomparable: {CELL.format('int8')} latency: threads: 2 -> 1" in typed.out
     assert {len(nights) for nights in typed.baseline.nights.values()} == {1}
     rewrite(run, "size", lambda record: record.metrics.clear())
     assert typed.promote(run, "--partial") == 2
-    assert "has no size_bytes of " in typed.error
+    assert "is red against 20260102 (3 missing, " in typed.error
 
 
 def test_promote_forgets_what_a_run_lacks_only_with_prune(typed: Typed) -> None:
     typed.promote(typed.night(1))
     assert typed.promote(typed.night(2, size=CELLS - 1)) == 2
-    assert f"), {CELL.format('bf16')} first: add --partial" in typed.error
+    assert f"1 of the cells of 20260101, {CELL.format('bf16')} first: add" in typed.error
     assert typed.promote(typed.output / "20260102", "--partial") == 0
     assert f"{CELL.format('bf16')}: kept as it was" in typed.out
     assert len(typed.baseline.cells) == CELLS
     assert typed.promote(typed.night(3, size=CELLS - 1), "--prune") == 0
     assert f"{CELL.format('bf16')}: gone" in typed.out
     assert len(typed.baseline.cells) == CELLS - 1
+
+
+def test_promote_keeps_no_cells_beside_those_of_other_libraries(typed: Typed) -> None:
+    typed.promote(typed.night(1))
+    run = typed.night(2, size=CELLS - 1)
+    info = json.loads((run / RUN).read_text())
+    (run / RUN).write_text(json.dumps(info | {"versions": {"torch": "another"}}))
+    assert typed.promote(run, "--partial") == 2
+    assert "was made with other libraries than 20260101" in typed.error
+    assert typed.promote(run, "--prune") == 0
+
+
+def test_prune_forgets_what_is_missing_alone(typed: Typed) -> None:
+    """A GPU that is gone is; the seeds of other nights are not."""
+    run = typed.night(1)
+    records = read_run(run).records
+    info = json.loads((run / RUN).read_text())
+    info["machine"]["gpu"] = "H100, 550.1"
+    for part, value in (("device", "cuda"), ("seed", 1)):
+        more = [replace(r, cell=r.cell | {part: value}) for r in records]
+        info["planned"] |= {
+            r.cell_id: info["planned"][records[0].cell_id] for r in more if r.status == "ok"
+        }
+        with (run / RECORDS).open("a") as file:
+            file.writelines(f"{record.to_json()}\n" for record in more)
+    (run / RUN).write_text(json.dumps(info))
+    assert typed.promote(run) == 0
+    assert len(list(typed.baselines.glob("cuda-*"))) == 1
+    today = typed.night(2)
+    assert typed("compare", typed.baselines, today) == 1
+    assert typed.promote(today, "--prune") == 0
+    gone = [line.removesuffix(": gone") for line in typed.out.splitlines() if "gone" in line]
+    assert gone
+    assert all("/cuda/s0" in cell for cell in gone)
+    assert typed("compare", typed.baselines, today) == 0
+    assert any(cell.endswith("/cpu/s1") for cell in typed.baseline.cells)
 
 
 def test_promote_names_the_latency_that_it_leaves_out(typed: Typed) -> None:

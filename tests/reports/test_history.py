@@ -13,7 +13,7 @@ import pytest
 from reports.baselines import FILE, BaselineError, promote
 from reports.facts import facts_of
 from reports.history import drifting, history
-from reports.records import RECORDS, RUN, read_run
+from reports.records import RECORDS, RUN, Metric, read_run
 from tests.reports.made import make_run
 
 CELLS = 3
@@ -72,7 +72,11 @@ def test_a_slow_down_since_the_promoted_nights_is_a_drift(output: Path) -> None:
         assert float(percent) == pytest.approx(4, abs=1.5)
         assert int(nights) >= 7
     told = [line.removeprefix("  drifts: ") for line in text.splitlines() if "drifts" in line]
-    assert drifting(output / "baselines", output) == told
+    machine = read_run(output / "20260101").info["machine"]
+    other = output / "baselines" / "cpu-other-64-deadbeef" / FILE
+    other.parent.mkdir()
+    other.write_text('{"schema": 99}')
+    assert drifting(output / "baselines", machine, output) == told
 
 
 def test_a_wanted_speed_up_is_promoted_and_older_slow_runs_are_not_a_drift(output: Path) -> None:
@@ -109,7 +113,8 @@ def test_runs_of_other_threads_or_machines_and_damaged_ones_do_not_count(output:
     (slow[6] / RUN).write_text("{")
     (output / "latest").symlink_to(slow[7].name)
     text = said(output)
-    assert RAN.findall(text) == [(folder.name, "3") for folder in slow[7:]]
+    listed = [(folder.name, "0") for folder in slow[:3]]
+    assert RAN.findall(text) == listed + [(folder.name, "3") for folder in slow[7:]]
     assert not DRIFTS.findall(text)
     assert f"left out: {slow[6] / RUN} is damaged" in text
 
@@ -136,6 +141,17 @@ def test_a_cell_as_fast_as_its_reference_counts_too(output: Path) -> None:
     for folder in make(output, range(8, 11)):
         edit(folder, "latency", "finetune", facts=timed)
     assert [count for _, count in RAN.findall(said(output))] == ["3", "3", "3"]
+
+
+def test_a_night_that_is_red_of_size_or_crashed_is_listed(output: Path) -> None:
+    make(output, range(1, 3), promoted=True)
+    fat, crashed = make(output, range(3, 5))
+    edit(fat, "size", "finetune", metrics={"size_bytes": Metric(1e9, "B", True)})
+    edit(crashed, "memory", "finetune", status="failed", reason="the process crashed")
+    assert re.findall(r"ran \S+: (.*)", said(output)) == [
+        "3 cells timed, 1 regressed",
+        "2 cells timed, 1 missing",
+    ]
 
 
 def test_a_run_that_cannot_be_read_is_left_out(output: Path) -> None:

@@ -230,6 +230,15 @@ def test_without_its_answers_a_model_that_fell_apart_is_red(quality: float, verd
     assert found.rule.startswith("the answers were not kept: loss, if seeds lie 1% apart,")
 
 
+def test_another_seed_of_a_weak_control_is_no_regression() -> None:
+    control = "movies/bert/student:3/cpu/s0"
+    reference = {"movies/bert/finetune/cpu/s0": changed(quality=0.85)}
+    before = run(reference | {control: replace(changed(quality=0.10), answers=None)})
+    after = run(reference | {control: replace(changed(quality=0.06), answers=None)}, 1)
+    found = {v.cell: v for v in between(before, after).verdicts if v.metric == "quality"}
+    assert found[control].verdict == "insufficient"
+
+
 def test_what_could_not_be_seen_is_insufficient() -> None:
     random = np.random.default_rng(0)
     noisy = history(random, 20, 10, pairs=0.08, nights=0.05)
