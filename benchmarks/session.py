@@ -405,10 +405,10 @@ class Session:
 
     def verdicts(self) -> str | None:
         """Write the report of the night and return what the terminal shows; None without one."""
-        if self.comparison is None or self.options.against is None:
+        baselines = self.options.against
+        if self.comparison is None or baselines is None:
             return None
-        options = self.options
-        drifts = drifting(options.against, self.info["machine"], options.output)
+        drifts = drifting(baselines, self.info["machine"], self.options.output)
         notes = [*self.comparison.notes, *(f"drifts: {line}" for line in drifts[:MOST_DRIFTS])]
         judged = replace(self.comparison, notes=notes)
         return night.write(self.folder, judged, self.options.fail_on)
