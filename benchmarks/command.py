@@ -189,9 +189,10 @@ def _compared(given: argparse.Namespace) -> int:
     after, before = _facts(given.after, given.output), Path(given.before)
     if baselines.names(before):
         comparison = against(before, after, given.partial)
-    elif before.is_dir() and not (before / RUN).exists():
-        baselines.some(before)
     else:
+        is_run = any((folder / RUN).exists() for folder in (before, given.output / before))
+        if before.is_dir() and not is_run:
+            raise BaselineError(f"{before} holds neither baselines nor a run")
         comparison = between(_facts(given.before, given.output), after, given.partial)
     print(FORMATS[given.format](comparison, fail_on))
     return comparison.status(fail_on)
@@ -200,12 +201,12 @@ def _compared(given: argparse.Namespace) -> int:
 def _promote(given: argparse.Namespace) -> int:
     run = _facts(given.run, given.output)
     found = against(given.to, run)
-    vanished = found.vanished()
-    forgotten = vanished if given.prune else []
+    vanished = set(found.vanished())
+    forgotten = vanished if given.prune else set()
     if not given.allow_failed:
         refuse_if_not_green(found, partial=given.partial, allowed=forgotten)
     said = baselines.promote(run, given.to, allow_failed=given.allow_failed, forget=forgotten)
-    said += [f"{cell}: kept as it was" for cell in vanished if cell not in forgotten]
+    said += [f"{cell}: kept as it was" for cell in sorted(vanished - forgotten)]
     accepted = [v for v in found.verdicts if v.verdict in NOT_GREEN and v.cell not in vanished]
     print(*said, *(f"accepted {night.line_of(verdict)}" for verdict in accepted), sep="\n")
     return 0

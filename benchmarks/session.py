@@ -409,7 +409,9 @@ class Session:
         if self.comparison is None or baselines is None:
             return None
         drifts = drifting(baselines, self.info["machine"], self.options.output)
-        notes = [*self.comparison.notes, *(f"drifts: {line}" for line in drifts[:MOST_DRIFTS])]
+        if len(drifts) > MOST_DRIFTS:
+            drifts[MOST_DRIFTS:] = [f"{len(drifts) - MOST_DRIFTS} more cells: leanboard history"]
+        notes = [*self.comparison.notes, *(f"drifts: {line}" for line in drifts)]
         judged = replace(self.comparison, notes=notes)
         return night.write(self.folder, judged, self.options.fail_on)
 

@@ -240,9 +240,6 @@ def promote(
         )
     machine = run.info["machine"]
     present, _ = _parts(folder, machine)  # one that is damaged must not leave half a promotion
-    for old in present.values():
-        if not allow_failed:
-            _refuse_another_kind(old, run)
     devices = sorted({device_of(name) for name in run.cells})
     paths = [folder / fingerprint(machine, device) / FILE for device in devices]
     said = [f"{name}: left out: {facts.reason}" for name, facts in failed.items()]
@@ -269,24 +266,6 @@ def promote(
 
 
 _GOOD = (OK, "unsupported", "skipped")
-
-
-def _refuse_another_kind(old: Baseline, run: RunFacts) -> None:
-    """Refuse a run of fewer measures, or of other threads, than the baseline it would replace."""
-    for name, facts in run.cells.items():
-        before = old.cells.get(name)
-        if before is None or facts.status != OK:
-            continue
-        if lost := sorted(set(before.metrics) - set(facts.metrics)):
-            raise BaselineError(
-                f"{run.name} has no {', '.join(lost)} of {name}, which the baseline has: promote "
-                "a run of all measures, or add --allow-failed to forget them"
-            )
-        if _other_threads(before, facts):
-            raise BaselineError(
-                f"{run.name} has {name} with {facts.threads} threads, the baseline with "
-                f"{before.threads}: promote a run of as many, or add --allow-failed to begin anew"
-            )
 
 
 def _other_threads(before: CellFacts, now: CellFacts) -> bool:

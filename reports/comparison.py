@@ -26,7 +26,17 @@ from reports.judges import Context, seed_of, without_seed
 from reports.limits import ENOUGH_NIGHTS, PRIOR_NIGHTS, PRIOR_PAIRS, Spread, spreads
 from reports.records import OK as MEASURED
 from reports.records import SKIPPED, UNSUPPORTED
-from reports.verdicts import INCOMPARABLE, MISSING, NEW, RED, VANISHED, VOID, Comparison, Verdict
+from reports.verdicts import (
+    INCOMPARABLE,
+    MISSING,
+    NEW,
+    NOT_GREEN,
+    RED,
+    VANISHED,
+    VOID,
+    Comparison,
+    Verdict,
+)
 
 DAYS = timedelta(hours=12)
 """Nights that all began within so much time do not say how days differ."""
@@ -67,7 +77,8 @@ def refuse_if_not_green(
         BaselineError: it is one; the message says how to promote it all the same.
     """
     run, before = found.run["run"], found.baseline.get("run")
-    lacked = [cell for cell in found.vanished() if cell not in allowed]
+    vanished = set(found.vanished())
+    lacked = sorted(vanished - set(allowed))
     if lacked and not partial:
         raise BaselineError(
             f"{run} does not have {len(lacked)} of the cells of {before}, {lacked[0]} first: add "
@@ -78,14 +89,13 @@ def refuse_if_not_green(
             f"{run} was made with other libraries than {before}, and does not have {lacked[0]}: "
             "promote a run of all cells, or add --allow-failed to have both in one baseline"
         )
-    rest = replace(found, verdicts=[v for v in found.verdicts if v.cell not in found.vanished()])
+    rest = replace(found, verdicts=[v for v in found.verdicts if v.cell not in vanished])
     if (colour := rest.colour()) in (RED, VOID):
-        failing = rest.failing()
+        first = next(v for v in rest.failing() or rest.verdicts if v.verdict in NOT_GREEN)
         counts = ", ".join(f"{count} {name}" for name, count in rest.count().items())
-        first = f", {failing[0].cell} first" if failing else ""
         raise BaselineError(
-            f"{run} is {colour} against {before} ({counts}){first}: promote a green night, or add "
-            "--allow-failed to accept what changed"
+            f"{run} is {colour} against {before} ({counts}): {first.cell} {first.metric}: "
+            f"{first.rule}: promote a green night, or add --allow-failed to accept what changed"
         )
 
 

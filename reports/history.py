@@ -7,6 +7,7 @@ the baseline's own nights, has a smaller error than any of them.
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,23 +95,22 @@ def drifting(baselines: Path, machine: dict[str, Any], output: Path) -> list[str
     baseline, _ = of_machine(baselines, machine)
     hardware = {fingerprint(machine, device) for device in map(device_of, baseline.cells)}
     runs, _ = read_runs(output, NEWEST)
-    return list(_drifts(baseline, list(_later_nights(hardware, baseline, runs))))
+    return _drifts(baseline, list(_later_nights(hardware, baseline, runs)))
 
 
 def read_runs(output: Path, newest: int | None = None) -> tuple[list[RunFacts], list[str]]:
-    """Read the newest runs in a folder, oldest first, and say which are damaged.
-
-    A run goes by its folder's name: one that was renamed by hand must not stand in for another.
-    """
+    """Read the newest runs in a folder, oldest first, and say what of them is damaged."""
     runs, left_out = [], []
     folders = sorted(path.parent for path in output.glob(f"*/{RUN}"))
     for folder in [folder for folder in folders if not folder.is_symlink()][-(newest or 0) :]:
         try:
-            run = facts_of(read_run(folder))
-            runs.append(RunFacts(run.info | {"run": folder.name}, run.cells))
+            with warnings.catch_warnings(action="ignore"):
+                run = facts_of(read_run(folder))
+            runs.append(RunFacts({"run": folder.name} | run.info, run.cells))
+            left_out += [f"left out: {part}" for part in run.damage]
         except (RecordError, OSError) as error:
             left_out.append(f"left out: {error}")
-    return runs, left_out
+    return sorted(runs, key=lambda run: run.name), left_out
 
 
 def _nights(baseline: Baseline) -> list[str]:
@@ -128,20 +128,24 @@ def _nights(baseline: Baseline) -> list[str]:
 
 def _but(cells: set[str], baseline: Baseline) -> str:
     """Name the cells of a baseline that a night's latency is not kept of, or say how many."""
-    others = sorted(baseline.nights.keys() - cells)
+    others = sorted(n for n, facts in baseline.cells.items() if facts.pairs and n not in cells)
     if len(others) > 3:
         return f", {len(others)} not"
     return f", not {', '.join(others)}" if others else ""
 
 
-def _drifts(baseline: Baseline, later: list[LaterNight]) -> Iterator[str]:
+def _drifts(baseline: Baseline, later: list[LaterNight]) -> list[str]:
+    """Return a line of each cell that drifts, the slowest first."""
+    real: dict[str, Drift] = {}
     for cell, nights in baseline.nights.items():
         values = [night.medians[cell] for night in later if cell in night.medians]
         found = drift([float(np.median(night.pairs)) for night in nights], values)
         if found and found.is_real:
-            yield (
-                f"{cell} is {found.slower:.1%} slower over {found.nights} nights (p {found.p:.2g})"
-            )
+            real[cell] = found
+    return [
+        f"{cell} is {found.slower:.1%} slower over {found.nights} nights (p {found.p:.2g})"
+        for cell, found in sorted(real.items(), key=lambda item: -item[1].slower)
+    ]
 
 
 @dataclass(frozen=True)

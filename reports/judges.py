@@ -120,7 +120,8 @@ def quality(context: Context, cell: str, before: CellFacts, now: CellFacts) -> V
     if mine and theirs and (fewer := theirs.examples - mine.examples) > 0:
         rule = f"the test split lost {fewer} of its examples"
         return verdict(REGRESSED, rule, f"{mine.examples} examples")
-    if now.test_sha256 != before.test_sha256:
+    hashes = {now.test_sha256, before.test_sha256} - {None}
+    if len(hashes) > 1:
         return verdict(INCOMPARABLE, "the test split is another one", "")
     if mine and mine == theirs:
         bounds = {}

@@ -97,7 +97,7 @@ def _beside(folder: Path, now: RunFacts) -> Iterator[tuple[str, dict[str, CellFa
     hardware = {fingerprint(machine, device) for device in set(map(device_of, now.cells))}
     runs, _ = read_runs(folder.parent, NEWEST)
     for run in runs:
-        if run.name != folder.name:
+        if run.name != now.name:
             yield run.name, comparable(run, now.info.get("threads"), hardware)
 
 

@@ -125,6 +125,7 @@ def test_promote_refuses_other_threads_and_fewer_measures_unless_told(typed: Typ
     assert "a slow-down of" not in typed.out
     assert typed.promote(run) == 2
     assert "is void against" in typed.error
+    assert "latency: threads: 2 -> 1: promote" in typed.error
     assert typed.promote(run, "--allow-failed") == 0
     assert f"{CELL.format('int8')}: 2 -> 1 threads: its history begins anew" in typed.out
     assert f"accepted incomparable: {CELL.format('int8')} latency: threads: 2 -> 1" in typed.out
@@ -250,7 +251,7 @@ def test_compare_exits_with_2_where_nothing_can_be_compared(typed: Typed, promot
         (["nothing", "20260101"], "no run 'nothing'; runs in "),
         (["20260101", "20260101", "--fail-on", "regresed"], "regressed"),
         (["20260101", "20260101", "--fail-on", ","], "--fail-on ',': needs one or more of"),
-        (["{baselines}", "20260101"], "no baselines in "),
+        (["{baselines}", "20260101"], "baselines holds neither baselines nor a run"),
         (["20260101", "{baselines}"], "baselines is no run: it has no run.json"),
         (["{output}/20260101/run.json", "20260101"], "run.json is a file: give a run's folder"),
     ],

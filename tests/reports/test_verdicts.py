@@ -343,7 +343,7 @@ def test_markdown_fits_a_comment_and_json_has_every_verdict() -> None:
 
 def test_a_red_night_is_not_promoted() -> None:
     refuse_if_not_green(between(run({CELL: facts()}), run({CELL: facts()}, 1)))
-    with pytest.raises(BaselineError, match=r"is red against night-000 \(1 regressed, 3 ok\), "):
+    with pytest.raises(BaselineError, match=r"is red against night-000 \(1 regressed, 3 ok\): "):
         refuse_if_not_green(worst(1))
 
 
