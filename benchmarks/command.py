@@ -110,7 +110,7 @@ def _compare(commands: Any) -> None:
         "--fail-on",
         default=",".join(FAIL_ON),
         metavar="VERDICTS",
-        help=f"verdicts that make the exit status 1 (default: {','.join(FAIL_ON)})",
+        help="verdicts that make the exit status 1 (default: %(default)s)",
     )
     compared.add_argument("--output", type=Path, default=OUTPUT, help=OUTPUT_HELP)
 

@@ -12,20 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from reports.records import FAILED, OK, SKIPPED, UNSUPPORTED, Record, Run, newest
+from reports.records import FAILED, NUMBERS, OK, SKIPPED, UNSUPPORTED, Record, Run, newest
 
 LATER = "remeasured"
 """The measure under which a night keeps the pairs that were taken again because a cell was suspect."""
 Metric = Callable[[np.ndarray, np.ndarray], float]
 """A score of predicted and true classes, both [n]."""
-METRICS = (
-    "quality_metric",
-    "quality",
-    "size_bytes",
-    "memory_inference_peak_bytes",
-    "latency_single_p50_ms",
-    "speedup",
-)
+METRICS = ("quality_metric", *NUMBERS)
 
 
 @dataclass(frozen=True)

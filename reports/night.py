@@ -11,11 +11,9 @@ from typing import Any
 from reports.records import write_atomically
 from reports.verdicts import (
     FAIL_ON,
-    INCOMPARABLE,
+    NOT_JUDGED,
     OK,
-    REFERENCE_MOVED,
     VERDICTS,
-    VOID,
     Comparison,
     Verdict,
 )
@@ -50,8 +48,7 @@ def _notable(comparison: Comparison) -> list[Verdict]:
 
 def _counts(comparison: Comparison) -> str:
     counts = comparison.count()
-    lost = (VOID, REFERENCE_MOVED, INCOMPARABLE)
-    judged = (v for v in comparison.verdicts if v.verdict not in lost)
+    judged = (v for v in comparison.verdicts if v.verdict not in NOT_JUDGED)
     caught = [v.detectable for v in judged if v.metric == "latency" and v.detectable]
     parts = ", ".join(f"{count} {name}" for name, count in counts.items())
     if caught:

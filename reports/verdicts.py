@@ -21,7 +21,9 @@ VERDICTS = (
     OK,
 )
 """In the order in which they are shown."""
-NOT_GREEN = (REGRESSED, MISSING, VOID, REFERENCE_MOVED, INCOMPARABLE)
+NOT_JUDGED = (VOID, REFERENCE_MOVED, INCOMPARABLE)
+"""What says nothing of a latency."""
+NOT_GREEN = (REGRESSED, MISSING, *NOT_JUDGED)
 """What a promotion says that it accepted."""
 GREEN, RED, NOT_COMPARABLE = "green", "red", "not comparable"
 """What a night is as a whole; or `void`."""
@@ -88,7 +90,7 @@ class Comparison:
         """Return red, green, `not comparable`, or void where most latencies could not be judged."""
         status = self.status(fail_on)
         timed = [v.verdict for v in self.verdicts if v.metric == "latency"]
-        lost = sum(verdict in (VOID, REFERENCE_MOVED, INCOMPARABLE) for verdict in timed)
+        lost = sum(verdict in NOT_JUDGED for verdict in timed)
         if status == 0 and 2 * lost > len(timed):
             return VOID
         return (GREEN, RED, NOT_COMPARABLE)[status]
