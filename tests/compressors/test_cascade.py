@@ -71,9 +71,9 @@ def test_its_key_depends_on_the_large_one(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_failure_is_of_the_chain_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(Cascade, "apply", failing)
-    with pytest.raises(StepFailed, match=r"^cascade:0\.9: ValueError: no$"):
+    with pytest.raises(StepFailed, match=r"^cascade:0\.9001: ValueError: no$"):
         build(
-            f"{CHAIN}+cascade:0.9",
+            f"{CHAIN}+cascade:0.9001",
             "tiny-bert",
             "tiny",
             0,
@@ -81,7 +81,7 @@ def test_a_failure_is_of_the_chain_that_failed(monkeypatch: pytest.MonkeyPatch) 
             1,
             lambda _, what: told.append(what),
         )
-    assert told[-1] == str(parse_recipe(f"{CHAIN}+cascade:0.9").built)
+    assert told[-1] == str(parse_recipe(f"{CHAIN}+cascade:0.9001").built)
 
 
 def failing(self: Cascade, source: object, workbench: object) -> None:

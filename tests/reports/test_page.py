@@ -17,7 +17,7 @@ import pytest
 from benchmarks.command import main
 from reports.leaderboard import rows
 from reports.page.details import details
-from reports.records import read_run
+from reports.records import RUN, read_run
 from reports.tables import write_reports
 from tests.reports.made import HOSTILE, NAME, make_nights, make_run
 
@@ -274,7 +274,8 @@ def test_it_can_be_used_without_seeing_it(opened: Opened) -> None:
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made, baselines = make_nights(tmp_path_factory.mktemp("nights"), 24)
-    (made.parent / "20260104").rename(made.parent / NAME)
+    night = made.parent / "20260104" / RUN
+    night.write_text(json.dumps(json.loads(night.read_text()) | {"run": NAME}))
     assert main(["report", str(made), "--against", str(baselines)]) == 0
     return made
 
