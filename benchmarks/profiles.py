@@ -164,7 +164,7 @@ PROFILES: dict[str, Profile] = {
         recipes=QUICK,
         recipes_of=QUICK_OF,
         recipes_on={"cuda": ("finetune+fp16",), "mps": ("finetune+fp16",)},
-        seconds=1.0,
+        seconds=0.5,
         shifted_cap=500,
     ),
     "nightly": Profile(
@@ -215,6 +215,7 @@ PROFILES: dict[str, Profile] = {
         recipes_of={"mpnet-base": (*FULL, *INTO_MINILM)},
         recipes_on=ON_GPU,
         pairs=5,
+        seconds=1.0,
         shifted_cap=1500,
         validation=True,
     ),
