@@ -26,6 +26,7 @@ class FewerLayers(Step):
     """
 
     family: ClassVar[str] = "distillation"
+    version: ClassVar[int] = 2
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     produces: ClassVar[str | None] = PYTORCH
     architectures: ClassVar[Collection[str] | None] = LAYERS
@@ -72,7 +73,7 @@ class Distill(FewerLayers):
     """
 
     name: ClassVar[str] = "distill"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     hidden_weight: float = 1.0
     """Weight of the hidden states' squared error beside that of the logits."""

@@ -27,7 +27,7 @@ class DistillInto(Step):
     """
 
     name: ClassVar[str] = "distill-into"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     family: ClassVar[str] = "distillation"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     produces: ClassVar[str | None] = PYTORCH

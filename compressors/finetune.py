@@ -28,7 +28,7 @@ class Finetune(Step):
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = PYTORCH
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     layers: int | None = headline(None, low=0, high=48)
     epochs: int = 1

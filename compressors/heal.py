@@ -25,7 +25,7 @@ class Heal(Step):
     """
 
     name: ClassVar[str] = "heal"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     family: ClassVar[str] = "distillation"
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     produces: ClassVar[str | None] = PYTORCH

@@ -32,7 +32,7 @@ class PruneMovement(Step):
     """
 
     name: ClassVar[str] = "prune-movement"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     family: ClassVar[str] = "pruning"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED, PYTORCH)
     produces: ClassVar[str | None] = PYTORCH

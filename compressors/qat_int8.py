@@ -24,7 +24,7 @@ class QatInt8(Int8Compiled):
     """
 
     name: ClassVar[str] = "qat-int8"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "torchao")
 

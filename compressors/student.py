@@ -25,7 +25,7 @@ class Student(Step):
     """
 
     name: ClassVar[str] = "student"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     family: ClassVar[str] = "control"
     accepts: ClassVar[tuple[str, ...]] = (PRETRAINED,)
     produces: ClassVar[str | None] = PYTORCH

@@ -115,6 +115,7 @@ def train(
     from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
     from models.first_token import first_token_only
+    from models.used_rows import used_rows_only
 
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -163,7 +164,10 @@ def train(
         )
         # Of several GPUs one is used: the Trainer would copy the network to all of them.
         arguments._n_gpu = min(1, arguments.n_gpu)
-        with first_token_only(network) if first_token else nullcontext():
+        with (
+            first_token_only(network) if first_token else nullcontext(),
+            used_rows_only(network, data["input_ids"], pad_id),
+        ):
             OurTrainer(
                 model=network,
                 args=arguments,
