@@ -214,7 +214,6 @@ PROFILES: dict[str, Profile] = {
         recipes=FULL,
         recipes_of={"mpnet-base": (*FULL, *INTO_MINILM)},
         recipes_on=ON_GPU,
-        pairs=5,
         seconds=1.0,
         shifted_cap=1500,
         validation=True,

@@ -8,6 +8,7 @@ told in one line.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import importlib.util
@@ -337,5 +338,6 @@ def _serve(
             break
         if not answer(partial(getattr(held[0], method), **given)):
             break
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(0)  # Python's own leaving takes a second once PyTorch is imported

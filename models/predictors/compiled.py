@@ -22,6 +22,7 @@ from tasks.assets import cache_folder
 if TYPE_CHECKING:
     import torch
 
+KEPT_IN = "TORCHINDUCTOR_CACHE_DIR"
 WARM_UP = ((1, 24), (3, 40))
 """Batches and tokens that make the compiler see each kind of call: one text, and several.
 
@@ -41,10 +42,13 @@ class CompiledPredictor(PyTorchPredictor):
 
 def load(artifact: Artifact, device: str, threads: int) -> CompiledPredictor:
     """Load a PyTorch artifact and compile it, on `cpu` or `cuda`."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     import torch
     from torch._inductor import config
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+    # PyTorch may have named its own folder, a temporary one, when it was imported.
+    if os.environ.get(KEPT_IN) in (None, default_cache_dir()):
+        os.environ[KEPT_IN] = str(cache_folder() / "compiled")
     config.compile_threads = 1  # a pool of processes would stay, beside what is measured
     eager = pytorch.load(artifact, device, threads)
     compiled = torch.compile(eager.logits, dynamic=True)

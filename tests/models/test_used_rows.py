@@ -64,10 +64,14 @@ def test_frozen_or_factored_embeddings_are_left_alone() -> None:
         assert network.get_input_embeddings() is factored
 
 
-def test_what_was_learnt_is_kept_when_training_stops() -> None:
+def test_the_table_is_back_when_training_stops() -> None:
     network = classifier("bert")
     table = network.get_input_embeddings()
-    with pytest.raises(ValueError, match="stop"), used_rows_only(network, TEXTS, PAD):
-        learn(network, nullcontext())
-        raise ValueError("stop")
+
+    def stopped() -> None:
+        with used_rows_only(network, TEXTS, PAD):
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        stopped()
     assert network.get_input_embeddings() is table
