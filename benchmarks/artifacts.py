@@ -14,7 +14,7 @@ from benchmarks.matrix import Cell, control_of, parsed
 from benchmarks.measures.measure import Metrics, NotMeasured
 from benchmarks.workers import WorkerError, WorkerTimeout, call_in_worker
 from compressors import building
-from compressors.step import Unsupported
+from compressors.step import Plan, Unsupported
 from models import MODELS
 from models.artifact import Artifact, ArtifactError, open_artifact
 from models.predictors import RUNTIMES
@@ -31,23 +31,27 @@ BUILD_METRICS: Metrics = {"build_seconds": ("s", True), "build_peak_bytes": ("B"
 
 
 @cache
-def refused(recipe: str, model: str, device: str, kind: str, max_tokens: int) -> str | None:
-    """Return why a recipe cannot be built for a model on a device, known before any work.
+def planned(recipe: str, model: str, device: str, kind: str, max_tokens: int) -> Plan | Unsupported:
+    """Return what a recipe would make of a model on a device, or why it cannot, before any work.
 
     Args:
         kind: of the task: `classification` or `regression`.
         max_tokens: where the task cuts its texts.
     """
     try:
-        parsed(recipe).plan(MODELS.get(model), device, kind, max_tokens)
+        return parsed(recipe).plan(MODELS.get(model), device, kind, max_tokens)
     except Unsupported as error:
-        return str(error)
-    return None
+        return error
+
+
+def _planned(cell: Cell) -> Plan | Unsupported:
+    task = TASKS[cell.task]
+    return planned(cell.recipe, cell.model, cell.device, task.kind, task.max_tokens)
 
 
 def _refused(cell: Cell) -> str | None:
-    task = TASKS[cell.task]
-    return refused(cell.recipe, cell.model, cell.device, task.kind, task.max_tokens)
+    plan = _planned(cell)
+    return str(plan) if isinstance(plan, Unsupported) else None
 
 
 def assets_of(task: str, model: str) -> list[Asset]:
@@ -77,6 +81,11 @@ class Artifacts:
             f"{recipe} of {', '.join(names)} is unsupported: {why_not}"
             for (recipe, why_not), names in models.items()
         ]
+
+    def runtimes(self, cells: Iterable[Cell]) -> list[str]:
+        """Name the runtimes that execute what the cells' recipes make."""
+        plans = [plan for plan in map(_planned, cells) if not isinstance(plan, Unsupported)]
+        return list(dict.fromkeys(RUNTIMES[p.format].name for p in plans if p.format in RUNTIMES))
 
     def of(self, cell: Cell) -> Artifact:
         """Return a cell's artifact; build it if the store lacks it.

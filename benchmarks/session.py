@@ -33,6 +33,7 @@ from benchmarks.workers import (
     WorkerError,
     WorkerTimeout,
     can_fork,
+    preload,
     remove_sockets_of_the_dead,
     use_threads,
 )
@@ -114,6 +115,7 @@ class Session:
             self.show(f"leanboard: {note}")
         for refusal in self.artifacts.refusals(self.planned):
             self.show(f"leanboard: {refusal}")
+        preload(self.artifacts.runtimes(self.planned))
         self._fetch_assets()
         self._describe()
 

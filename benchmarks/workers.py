@@ -21,8 +21,9 @@ import tempfile
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
@@ -39,23 +40,21 @@ TEMPORARY_BYTES = 71
 `/pymp-xxxxxxxx/listener-xxxxxxxx` are 32 of them."""
 OWNER = "leanboard-"
 """Begins the name of a file that says which process a temporary folder belongs to."""
-PRELOAD = (
-    "benchmarks.zygote",
-    "torch",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.bert.modeling_bert",
-    "transformers.models.roberta.modeling_roberta",
-    "tokenizers",
-    "onnxruntime",
-    "openvino",
-    "sklearn.feature_extraction.text",
-    "models.predictors.pytorch",
-    "models.predictors.onnx_runtime",
-    "models.predictors.openvino_runtime",
-    "models.predictors.linear",
-    "benchmarks.measures.latency",
-)
+PRELOAD = ("benchmarks.zygote", "benchmarks.measures.latency", "torch", "tokenizers")
 """What the zygote imports, so that a forked worker starts in 0.3 s instead of 3."""
+PRELOAD_FOR = {
+    "PyTorch": (
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.bert.modeling_bert",
+        "transformers.models.roberta.modeling_roberta",
+        "models.predictors.pytorch",
+    ),
+    "ONNX Runtime": ("onnxruntime", "models.predictors.onnx_runtime"),
+    "OpenVINO": ("openvino", "models.predictors.openvino_runtime"),
+    "scikit-learn": ("sklearn.feature_extraction.text", "models.predictors.linear"),
+}
+"""What it imports beside for a runtime that the run has: all of them take seconds."""
+_preloaded = [*PRELOAD]
 
 
 class WorkerError(RuntimeError):
@@ -121,8 +120,15 @@ def context(start: Start) -> Any:
     # Its socket lies in a folder of ours that a kill would leave behind: say whose it was.
     Path(get_temp_dir(), f"{OWNER}{os.getpid()}").touch()
     zygote = multiprocessing.get_context("forkserver")
-    zygote.set_forkserver_preload([m for m in PRELOAD if importlib.util.find_spec(m.split(".")[0])])
+    there = [m for m in _preloaded if importlib.util.find_spec(m.partition(".")[0])]
+    zygote.set_forkserver_preload(there)
     return zygote
+
+
+def preload(runtimes: Iterable[str]) -> None:
+    """Name the runtimes that the zygote imports: before the first worker is forked from it."""
+    of_runtimes = (PRELOAD_FOR.get(name, ()) for name in runtimes)
+    _preloaded[:] = [*PRELOAD, *chain.from_iterable(of_runtimes)]
 
 
 class Worker:

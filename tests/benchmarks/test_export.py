@@ -110,7 +110,7 @@ RECIPES = {
     "pytorch-int8": "finetune+int8",
     "pytorch-int8-weights": "finetune+int8-weights",
     "pytorch-int4-weights": "finetune+int4-weights",
-    "pytorch-int8-compiled": "finetune+int8-compiled",
+    "pytorch-int8-compiled": "finetune+drop-layers:1+int8-compiled",
     "pytorch-linear": "features+logistic",
     "onnx": "finetune+onnx",
     "onnx-int8": "finetune+onnx-int8",

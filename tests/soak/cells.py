@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from benchmarks import workers
 from benchmarks.profiles import PROFILES, Profile
 from compressors import STEPS
 from compressors.step import NOTHING, Step, headline
@@ -23,14 +22,6 @@ SIZES = {"train": 96, "validation": 32, "test": 64, "amazon": 32, "unlabelled": 
 BLOCK = 1 << 16
 """Bytes of the file that `pieces` writes at a time."""
 
-# Each start of a soaked run would pay for runtimes that its cells have no use for.
-workers.PRELOAD = (
-    "benchmarks.zygote",
-    "torch",
-    "sklearn.feature_extraction.text",
-    "models.predictors.linear",
-    "benchmarks.measures.latency",
-)
 PROFILES["soak"] = Profile(
     tasks=("small",), models=("none",), recipes=("majority",), pairs=1, seconds=0.0, shifted_cap=16
 )
