@@ -209,7 +209,7 @@ class Paced:
 @pytest.mark.parametrize(
     ("seconds", "candidate", "reference", "rounds"),
     [
-        (1.0, 0.05, 0.2, 2),  # A B B A: 0.5 s
+        (2.0, 0.05, 0.2, 4),  # A B B A: 0.5 s
         (1.0, 0.2, None, 3),
         (2.0, 0.001, 0.003, ROUNDS[1]),
         (0.5, 1.0, 1.0, ROUNDS[0]),
