@@ -83,8 +83,9 @@ class Artifacts:
         ]
 
     def runtimes(self, cells: Iterable[Cell]) -> list[str]:
-        """Name the runtimes that execute what the cells' recipes make."""
-        plans = [plan for plan in map(_planned, cells) if not isinstance(plan, Unsupported)]
+        """Name the runtimes that execute what the cells' recipes make, and their references'."""
+        both = [one for cell in cells for one in (cell, cell.reference) if one]
+        plans = [plan for plan in map(_planned, both) if not isinstance(plan, Unsupported)]
         return list(dict.fromkeys(RUNTIMES[p.format].name for p in plans if p.format in RUNTIMES))
 
     def of(self, cell: Cell) -> Artifact:

@@ -346,4 +346,5 @@ def _serve(
             break
     atexit._run_exitfuncs()
     sys.stdout.flush()
-    os._exit(0)  # Python's own leaving takes a second once PyTorch is imported
+    sys.stderr.flush()
+    os._exit(0)  # Python's own leaving, of a spawned worker, takes a second once PyTorch is there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ class UsedRows(nn.Module):
     def __init__(self, table: nn.Embedding, used: torch.Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(table.weight.detach()[used])  # [used, width]
-        place = torch.zeros(table.num_embeddings, dtype=torch.long)
+        # Of a token that is in no text there is no row: to read one is an error.
+        place = torch.full((table.num_embeddings,), len(used))
         place[used] = torch.arange(len(used))
         self.register_buffer("place", place, persistent=False)
         pad = table.padding_idx
@@ -39,7 +41,7 @@ def used_rows_only(network: Any, texts: Iterable[list[int]], pad_id: int) -> Ite
     if type(table) is not nn.Embedding or not table.weight.requires_grad:
         yield
         return
-    used = torch.tensor(sorted({pad_id}.union(*texts)))
+    used = torch.tensor(sorted({pad_id, *chain.from_iterable(texts)}))
     rows = UsedRows(table, used)
     network.set_input_embeddings(rows)
     try:

@@ -12,6 +12,8 @@ from benchmarks.artifacts import Artifacts
 from benchmarks.machine import _container_cores
 from benchmarks.matrix import Cell
 from benchmarks.measures.measure import NotMeasured
+from benchmarks.workers import PRELOAD_FOR
+from models.predictors import RUNTIMES
 from tasks.movies import MOVIES
 
 
@@ -23,6 +25,13 @@ def test_refusals_are_known_before_any_work() -> None:
     refused = [cell("finetune+distill:6"), cell("finetune+distill:6", "minilm-roberta")]
     [line] = Artifacts(SimpleNamespace()).refusals([cell("finetune"), *refused])  # type: ignore[arg-type]
     assert line.startswith("finetune+distill:6 of minilm-bert, minilm-roberta is unsupported: ")
+
+
+def test_the_zygote_imports_the_runtimes_of_the_rows_and_of_their_references() -> None:
+    cells = [cell("finetune+onnx-int8"), cell("finetune+distill:6+openvino")]
+    found = Artifacts(SimpleNamespace()).runtimes(cells)  # type: ignore[arg-type]
+    assert found == ["ONNX Runtime", "PyTorch"]
+    assert set(PRELOAD_FOR) <= {runtime.name for runtime in RUNTIMES.values()}
 
 
 def test_what_could_not_be_fetched_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:

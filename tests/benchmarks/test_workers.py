@@ -28,7 +28,8 @@ from benchmarks.workers import (
 from tests.conftest import ROOT
 
 FILE = """
-import os, signal, time
+import atexit, os, signal, time
+from pathlib import Path
 class Subject:
     def add(self, a, b): return a + b
     def fail(self): raise ValueError("first line\\nlast line")
@@ -37,6 +38,7 @@ class Subject:
     def leave(self): os._exit(3)
     def sleep(self): time.sleep(60)
     def speak(self): print("spoken")
+    def promise(self, path): atexit.register(Path(path).write_text, "kept")
 def chatter(progress):
     for _ in range(200):
         progress(0.5, "still at it")
@@ -56,6 +58,15 @@ def subject(extension: str, start: str = "fork", name: str = "Subject", **option
     log = Path(extension).with_suffix(".log")
     target = f"{module_name(Path(extension))}:{name}"
     return Worker(target, {}, log=log, extensions=[extension], start=start, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_what_was_left_for_the_exit_is_done(extension: str, tmp_path: Path, start: str) -> None:
+    with subject(extension, start) as worker:
+        worker.call("promise", path=str(tmp_path / "promise"))
+        worker.call("speak")
+    assert (tmp_path / "promise").read_text() == "kept"
+    assert "spoken" in Path(extension).with_suffix(".log").read_text()
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])

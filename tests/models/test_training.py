@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +56,18 @@ def test_training_that_diverges_stops_and_says_at_which_step(tmp_path: Any) -> N
             loss=loss,
         )
     assert len(calls) == 3
+
+
+def test_only_what_the_texts_use_of_the_embeddings_is_trained(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    MODELS["tiny-bert"].write(tmp_path)
+    network = load_classifier(tmp_path, 2)
+    table = network.get_input_embeddings()
+    before = table.weight.detach().clone()
+    ids = [[101, 2000 + i, 102] for i in range(64)]
+    data = Dataset.from_dict({"input_ids": ids, "length": [3] * 64, "labels": [0, 1] * 32})
+    train(network, data, pad_id=0, epochs=1, learning_rate=1e-4, seed=0, device="cpu")
+    assert network.get_input_embeddings() is table
+    changed = set((table.weight != before).any(dim=1).nonzero().flatten().tolist())
+    assert {101, 102, *range(2000, 2064)} <= changed <= {0, 101, 102, *range(2000, 2064)}

@@ -52,6 +52,12 @@ def test_the_other_rows_stay_and_are_not_in_the_optimizer() -> None:
     assert {5, 8, 31, 77, 12, 6} <= set(changed.tolist())
 
 
+def test_a_token_of_no_text_is_an_error() -> None:
+    network = classifier("bert")
+    with used_rows_only(network, TEXTS, PAD), pytest.raises(IndexError):
+        network(input_ids=torch.tensor([[5, 9]]))
+
+
 def test_frozen_or_factored_embeddings_are_left_alone() -> None:
     network = classifier("bert")
     table = network.get_input_embeddings()
