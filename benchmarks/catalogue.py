@@ -81,6 +81,10 @@ def chains() -> str:
     return "\n".join(lines)
 
 
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"means of {count} seeds"
+
+
 def recommended() -> str:
     """The chains worth shipping, with the measurement that chose each."""
     from tabulate import tabulate
@@ -109,12 +113,12 @@ def recommended() -> str:
                     f"{ratio:.1f}x"
                     for ratio in (choice.size_ratio, choice.speedup, choice.speedup_batch)
                 ),
-                f"{choice.build_seconds:.0f} s",
+                "" if choice.build_seconds is None else f"{choice.build_seconds:.0f} s",
                 choice.why,
             ]
             for choice in found.choices
         ]
-        parts.append(f"{found.task} · {found.model}, means of {found.seeds} seeds")
+        parts.append(f"{found.task} · {found.model}, {_seeds(found.seeds)}")
         parts.append(tabulate(lines, headers, disable_numparse=True))
         parts.append(f"{found.machine}; {found.versions}\n")
     return "\n".join(
