@@ -14,6 +14,8 @@ from torch import nn
 class UsedRows(nn.Module):
     """The rows of an embedding table that some texts read; token ids stay as they are."""
 
+    place: torch.Tensor  # where each token's row is
+
     def __init__(self, table: nn.Embedding, used: torch.Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(table.weight.detach()[used])  # [used, width]
