@@ -21,9 +21,9 @@ class PruneWidth(Step):
 
     What hangs together is found by the dependency graph of torch-pruning, and ranked by its group
     magnitude (Fang et al. 2023, arXiv 2301.12900). Heads keep their width, and the result is an
-    ordinary network with a smaller `hidden_size`: on `movies`, healed for an epoch, half of MiniLM's
-    heads left more than half of each head did. Where heads were pruned before, layers have too few
-    to choose from, and each head becomes narrower instead.
+    ordinary network with a smaller `hidden_size`: on `movies`, with half of the FFN gone too and
+    healed for an epoch, MiniLM has 0.771 so and 0.716 with all its heads at half their width.
+    Where heads were pruned before, layers have too few to choose from, and each becomes narrower.
     """
 
     name: ClassVar[str] = "prune-width"
