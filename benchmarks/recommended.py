@@ -37,13 +37,16 @@ class Measured(NamedTuple):
     choices: tuple[Choice, ...]
 
 
+XEON = "Intel Xeon 2.50 GHz, 2 cores, AVX-512 VNNI"
+VERSIONS = "torch 2.13.0, onnxruntime 1.32.0, openvino 2026.4.1"
+
 RECOMMENDED = (
     Measured(
         task="movies",
         model="minilm-bert",
         seeds=3,
-        machine="Intel Xeon 2.50 GHz, 2 cores, AVX-512 VNNI",
-        versions="torch 2.13.0, onnxruntime 1.32.0, openvino 2026.4.1",
+        machine=XEON,
+        versions=VERSIONS,
         choices=(
             Choice(
                 "finetune+onnx-int8",
@@ -81,8 +84,8 @@ RECOMMENDED = (
         task="valence",
         model="minilm-bert",
         seeds=1,
-        machine="Intel Xeon 2.50 GHz, 2 cores, AVX-512 VNNI",
-        versions="torch 2.13.0, onnxruntime 1.32.0, openvino 2026.4.1",
+        machine=XEON,
+        versions=VERSIONS,
         choices=(
             Choice(
                 "finetune+onnx-int8",
@@ -110,8 +113,8 @@ RECOMMENDED = (
         task="bbc",
         model="minilm-bert",
         seeds=1,
-        machine="Intel Xeon 2.50 GHz, 2 cores, AVX-512 VNNI",
-        versions="torch 2.13.0, onnxruntime 1.32.0, openvino 2026.4.1",
+        machine=XEON,
+        versions=VERSIONS,
         choices=(
             Choice(
                 "finetune+trim-vocab+openvino-int8",

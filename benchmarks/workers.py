@@ -53,7 +53,7 @@ PRELOAD_FOR = {
     "OpenVINO": ("openvino", "models.predictors.openvino_runtime"),
     "scikit-learn": ("sklearn.feature_extraction.text", "models.predictors.linear"),
 }
-"""What it imports beside for a runtime that the run has: all of them take seconds."""
+"""What it imports beside for a runtime that the run has: together they take seconds."""
 _preloaded = [*PRELOAD]
 
 

@@ -64,7 +64,7 @@ class PruneWidth(Step):
         assert source
         network = load_classifier(source.folder, workbench.outputs, workbench.seed)
         config = network.config
-        whole = attention_width(network) == config.hidden_size
+        whole = has_all_heads(network)
         step = width_step(config.hidden_size, config.num_attention_heads, whole)
         kept = self.kept(config.hidden_size, step)
         narrow(network, kept)
@@ -76,6 +76,13 @@ class PruneWidth(Step):
             "attention": attention_width(network),
         }
         return workbench.seal(source, shape=source.manifest["shape"] | now)
+
+
+def has_all_heads(network: Any) -> bool:
+    """Say whether no layer lost a head before: then heads go as wholes."""
+    from models.networks import attention_width
+
+    return attention_width(network) == network.config.hidden_size
 
 
 def width_step(hidden: int, heads: int, whole: bool) -> int:
@@ -97,7 +104,7 @@ def narrow(network: Any, hidden: int) -> None:
     from torch_pruning import prune_linear_out_channels
 
     from models.linear_maps import last_of, linear_maps
-    from models.networks import ATTENTION, FFN, attention_width, head_size, layers_of
+    from models.networks import ATTENTION, FFN, head_size, layers_of
 
     config = network.config
     before, size = config.hidden_size, head_size(network)
@@ -130,7 +137,7 @@ def narrow(network: Any, hidden: int) -> None:
     path, (queries, *_), _ = ATTENTION[config.model_type]
     maps = [layer.get_submodule(f"{path}.{queries}") for layer in stack]
     ranked = [scores(query, last_of(query).out_features // size) for query in maps]
-    if attention_width(network) == before and hidden % size == 0:
+    if has_all_heads(network) and hidden % size == 0:
         heads = [own.mean(dim=1) for own in ranked]
         encoder = getattr(network.base_model, "encoder", None)
         bias = getattr(encoder, "relative_attention_bias", None)
