@@ -54,13 +54,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def empty_cache(folder: Path) -> Path:
+    """Make a cache that has the downloaded assets and nothing else."""
+    (folder / "assets").symlink_to(cache_folder() / "assets")
+    return folder
+
+
 @pytest.fixture
 def forget(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Leave the store behind when called: what is asked for again is built again."""
 
     def go() -> None:
-        (tmp_path / "assets").symlink_to(own_cache / "assets")
-        monkeypatch.setenv("LEANBOARD_CACHE", str(tmp_path))
+        monkeypatch.setenv("LEANBOARD_CACHE", str(empty_cache(tmp_path)))
 
     return go
 

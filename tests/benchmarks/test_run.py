@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -15,16 +16,22 @@ import pytest
 from reports.leaderboard import ROW_FIELDS
 from reports.statistics import accuracy, speedup
 from tasks import TASKS
-from tests.conftest import CRASHING, ROOT, Bench, Outcome, command
+from tests.conftest import CRASHING, ROOT, Bench, Outcome, command, empty_cache
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """One run of four recipes, looked at from many sides."""
+def whole(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """One run of four recipes with nothing built, looked at from many sides."""
     output = tmp_path_factory.mktemp("whole")
     recipes = "finetune,finetune+int8,finetune+onnx-int8,majority"
+    cache = empty_cache(tmp_path_factory.mktemp("cold"))
     done = subprocess.run(
-        command(output, "--recipe", recipes), cwd=ROOT, capture_output=True, text=True, check=False
+        command(output, "--recipe", recipes),
+        cwd=ROOT,
+        env=os.environ | {"LEANBOARD_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return Outcome(output, done)
 

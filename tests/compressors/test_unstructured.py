@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -212,10 +211,3 @@ def test_few_zeros_change_little(step: str) -> None:
 def test_pruned_models_are_quantized(pruned: str, quantized: str) -> None:
     sparse, small = predict(made(pruned)), predict(made(f"{pruned}+{quantized}"))
     assert np.abs(sparse - small).max() < 0.3
-
-
-@pytest.mark.parametrize("recipe", PRUNED)
-def test_the_same_seed_gives_the_same_bits(recipe: str, forget: Callable[[], None]) -> None:
-    first = made(recipe)
-    forget()
-    assert made(recipe).sha256 == first.sha256
