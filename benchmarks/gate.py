@@ -44,16 +44,13 @@ def judge(session: Session) -> Comparison:
     larger = [v.cell for v in comparison.verdicts if (v.metric, v.verdict) == (MEMORY, REGRESSED)]
     if cells := again(MEMORY, larger):
         session.show(f"leanboard: measuring the memory of {len(cells)} cells again")
-        for cell in cells:
-            session.measure_again(MEMORY, cell)
+        session.measure_again(MEMORY, cells)
         comparison = _compare(session)
     verdicts = comparison.verdicts
     disturbed = [v.cell for v in verdicts if v.verdict in (VOID, REFERENCE_MOVED) and not v.suspect]
     if cells := again(LATENCY, disturbed):
         session.show(f"leanboard: timing {len(cells)} cells again: their rounds were disturbed")
-        session.references.close()
-        for cell in cells:
-            session.measure_again(LATENCY, cell)
+        session.measure_again(LATENCY, cells)
         comparison = _compare(session)
     for looks in range(SECOND_LOOKS):
         open_ones = comparison.undecided() if looks else comparison.verdicts

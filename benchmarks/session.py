@@ -22,7 +22,7 @@ from benchmarks.account import Account
 from benchmarks.artifacts import BUILD, BUILD_METRICS, Artifacts, assets_of
 from benchmarks.matrix import Cell
 from benchmarks.measures import MEASURES
-from benchmarks.measures.latency import References, awake
+from benchmarks.measures.latency import awake
 from benchmarks.measures.measure import NotMeasured
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.options import Options
@@ -77,7 +77,6 @@ class Session:
     """Prints a line on the user's terminal."""
     account: Account = field(default_factory=Account)
     other_work: OtherWork = field(default_factory=OtherWork)
-    references: References = field(default_factory=References)
     yardstick: Worker | None = None
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     shown: set[Cell] = field(default_factory=set)
@@ -143,10 +142,9 @@ class Session:
                 raise
             except NotMeasured as error:
                 self._give_up(cell, measure, error.status, error.reason)
-            except WorkerTimeout as error:
-                self._give_up(cell, measure, TIMEOUT, self.with_log(error))
             except WorkerError as error:
-                self._give_up(cell, measure, FAILED, self.with_log(error))
+                if key not in self.records:
+                    self.failed(cell, measure, error)
             except Exception as error:  # one broken cell must not stop the others
                 self._give_up(cell, measure, FAILED, f"{type(error).__name__}: {error}")
         return self.records[key]
@@ -165,10 +163,12 @@ class Session:
         if failing := [v for v in self.comparison.of(name) if v.verdict in fail_on]:
             pytest.fail("\n".join(map(night.line_of, failing)), pytrace=False)
 
-    def measure_again(self, measure: str, cell: Cell) -> Record:
-        """Measure what was disturbed; the new record counts."""
-        del self.records[cell.id, measure]
-        return self.record(measure, cell)
+    def measure_again(self, measure: str, cells: list[Cell]) -> None:
+        """Measure what was disturbed; the new records count."""
+        for cell in cells:
+            del self.records[cell.id, measure]
+        for cell in cells:
+            self.record(measure, cell)
 
     def known_of(self, cell: Cell) -> dict[str, Any]:
         """Return every figure that this run has of a cell, for pytest-benchmark's extra_info."""
@@ -205,6 +205,11 @@ class Session:
     def log(self, cell: Cell, what: str) -> Path:
         """Return the file for what a worker prints."""
         return self.folder / "logs" / f"{_file_name(cell)}.{what}.log"
+
+    def failed(self, cell: Cell, measure: str, error: WorkerError) -> None:
+        """Record what happened to a cell's worker."""
+        status = TIMEOUT if isinstance(error, WorkerTimeout) else FAILED
+        self.append(cell, measure, status, reason=self.with_log(error))
 
     def with_log(self, error: WorkerError) -> str:
         """Say what happened to a worker, and where its log is."""
@@ -381,7 +386,6 @@ class Session:
 
     def close(self) -> None:
         """End the workers that were kept, and write the account of the run's time."""
-        self.references.close()
         if self.yardstick:
             self.yardstick.close()
         self._account_for()

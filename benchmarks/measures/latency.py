@@ -1,21 +1,22 @@
 """Latency, timed inside workers in turns with the reference's worker.
 
 `single` is one text a call, text to logits; `batch` is 32. A pair is a fresh candidate process
-against a reference process; they take turns in blocks A B B A, the idle one stopped, and at each
-turn every request is asked once before it is timed. The speed-up's interval is taken over pairs:
-what varies most is the process, not the call.
+against a fresh process of the reference; they take turns in blocks A B B A, the idle ones stopped,
+and at each turn every request is asked once before it is timed. The same turns of the reference,
+which is the slowest of all, serve a few cells: A C D B B D C A. The speed-up's interval is taken
+over pairs: what varies most is the process, not the call.
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,7 +40,7 @@ Kind = Literal["single", "batch"]
 ROUNDS = (3, 10)
 """Blocks A B B A a pair, at least and at most: the median of two would not keep a burst out."""
 CELLS_A_REFERENCE = 4
-"""Cells that one reference process serves: what is odd about a process must not colour every row."""
+"""Cells that one reference serves: what is odd about a process must not colour every row."""
 TOLERANCE = {
     "pytorch": 1e-3,
     "pytorch-compiled": 1e-3,
@@ -74,45 +75,69 @@ class WrongLogits(RuntimeError):
 
 
 def take(session: Session, cell: Cell, artifact: Artifact) -> None:
-    """Time fresh candidate processes against the reference's, in turns."""
+    """Time fresh candidate processes against the reference's, in turns, and the next cells with it."""
     if session.record("accuracy", cell).status != OK:
         raise NotMeasured(FAILED, "not timed: without its predictions nothing says what is right")
     reference = cell.reference
     if reference and session.record("accuracy", reference).status != OK:
         reference = None  # its own row says why; this one has no speed-up
-    profile = session.options.profile
-    with session.alone():
-        pairs: list[Pair] = []
-        while len(pairs) < profile.pairs:
-            pairs.append(_fresh_pair(session, cell, reference, pairs))
-    samples = session.samples(cell, "latency")
-    save(pairs, samples)
-    metrics = summarize(pairs)
-    metrics["throughput_per_s"] = throughput(session.requests(cell), metrics)
-    session.append(
-        cell,
-        "latency",
-        OK,
-        artifact=artifact,
-        metrics=metrics,
-        samples=samples,
-        facts=rounds_of(pairs),
+    group: Group = {one: [] for one in (cell, *_neighbours(session, cell, reference))}
+    session.progress.doing(
+        f"latency of {cell.id}" + f" and {len(group) - 1} more" * (len(group) > 1)
     )
+    with session.alone():
+        for _ in range(session.options.profile.pairs):
+            _add_pair(session, group, reference, "latency")
+    for one, pairs in group.items():
+        samples = session.samples(one, "latency")
+        save(pairs, samples)
+        metrics = summarize(pairs)
+        metrics["throughput_per_s"] = throughput(session.requests(one), metrics)
+        session.append(
+            one,
+            "latency",
+            OK,
+            artifact=session.artifact(one),
+            metrics=metrics,
+            samples=samples,
+            facts=rounds_of(pairs),
+        )
+
+
+def _neighbours(session: Session, cell: Cell, reference: Cell | None) -> Iterator[Cell]:
+    """Yield the cells that come next and are timed with this one, once they can be.
+
+    A reference is timed against itself alone: it is the first trained row that anybody sees.
+    """
+    if reference is None or cell == reference:
+        return
+    planned = list(session.planned)
+    waiting = (
+        other
+        for other in planned[planned.index(cell) + 1 :]
+        if other.reference == reference != other
+        and "latency" in session.planned[other]
+        and (other.id, "latency") not in session.records
+    )
+    ready = (other for other in waiting if session.record("accuracy", other).status == OK)
+    yield from islice(ready, CELLS_A_REFERENCE - 1)
 
 
 def look_again(session: Session, cells: list[Cell]) -> None:
     """Time new pairs of suspects, one of each in turn: what slowed one down may have passed."""
-    pairs: dict[Cell, list[Pair]] = {cell: [] for cell in cells}
+    of_reference: dict[Cell | None, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        of_reference[cell.reference].append(cell)
+    groups: list[tuple[Cell | None, Group]] = [
+        (reference, {cell: [] for cell in those[start : start + CELLS_A_REFERENCE]})
+        for reference, those in of_reference.items()
+        for start in range(0, len(those), CELLS_A_REFERENCE)
+    ]
     with session.alone():
         for _ in range(SECOND):
-            session.references.close()
-            for cell in list(pairs):
-                try:
-                    pairs[cell].append(_fresh_pair(session, cell, cell.reference, pairs[cell]))
-                except WorkerError as error:
-                    session.append(cell, LATER, FAILED, reason=str(error))
-                    del pairs[cell]
-    for cell, taken in pairs.items():
+            for reference, group in groups:
+                _add_pair(session, group, reference, LATER)
+    for cell, taken in (item for _, group in groups for item in group.items()):
         samples = session.samples(cell, "later")
         save(taken, samples)
         facts = {f"later_{name}": v for name, v in rounds_of(taken).items()}
@@ -120,23 +145,42 @@ def look_again(session: Session, cells: list[Cell]) -> None:
         session.append(cell, LATER, OK, artifact=artifact, samples=samples, facts=facts)
 
 
-def _fresh_pair(session: Session, cell: Cell, reference: Cell | None, before: list[Pair]) -> Pair:
-    """Time a pair of processes in as many blocks as those before it, so that they can be stacked."""
-    index, profile = len(before), session.options.profile
-    cpu = machine.cpu_of(index % profile.pairs, session.options.threads)
-    with session.account.spend("starting workers"):
-        rival = None
-        if reference:
-            start = partial(_timed, session, reference, cpu)
-            rival = session.references.get(reference.id, index, start)
-        candidate = _timed(session, cell, cpu)
-    with candidate:
-        candidate.pause()
-        watched = session.other_work.watch(candidate.pid, *([rival.pid] if rival else []))
+def _add_pair(session: Session, group: Group, reference: Cell | None, measure: str) -> None:
+    """Time one more pair of each cell of a group; one that fails leaves it, and the rest begin again."""
+    while group:
+        try:
+            fresh = _fresh_pairs(session, group, reference)
+        except WorkerError as error:
+            # A reference that fails costs one row, as if each had a reference of its own.
+            whose = (cell for cell in group if session.log(cell, "latency") == error.log)
+            failed = next(whose, next(iter(group)))
+            session.failed(failed, measure, error)
+            del group[failed]
+        else:
+            for cell, pair in zip(group, fresh, strict=True):
+                group[cell].append(pair)
+            return
+
+
+def _fresh_pairs(session: Session, group: Group, reference: Cell | None) -> list[Pair]:
+    """Time a fresh process of each cell against one of the reference.
+
+    In as many blocks as the pairs before it, so that they can be stacked.
+    """
+    before, profile = next(iter(group.values())), session.options.profile
+    cpu = machine.cpu_of(len(before) % profile.pairs, session.options.threads)
+    with ExitStack() as stack:
+        workers = []
+        with session.account.spend("starting workers"):
+            for cell in ([reference] if reference else []) + list(group):
+                workers.append(stack.enter_context(_timed(session, cell, cpu)))
+                workers[-1].pause()
+        rival, candidates = (workers[0], workers[1:]) if reference else (None, workers)
+        watched = session.other_work.watch(*(worker.pid for worker in workers))
         with session.account.spend("timing"), watched:
             wanted = profile.seconds
-            rounds = before[0].rounds if before else rounds_that_last(wanted, candidate, rival)
-            return time_pair(candidate, rival, rounds, partial(session.gflops, cpu=cpu))
+            rounds = before[0].rounds if before else rounds_that_last(wanted, candidates, rival)
+            return time_pairs(candidates, rival, rounds, partial(session.gflops, cpu=cpu))
 
 
 def _timed(session: Session, cell: Cell, cpu: int | None) -> Worker:
@@ -232,35 +276,8 @@ class Pair:
         return self.candidate["single"].shape[1] // 2
 
 
-Start = Callable[[], Worker]
-
-
-class References:
-    """Reference processes, one a pair index, kept (stopped) for the few cells that share them."""
-
-    def __init__(self) -> None:
-        self._workers: dict[tuple[str, int], Worker] = {}
-        self._served: Counter[tuple[str, int]] = Counter()
-
-    def get(self, key: str, index: int, start: Start) -> Worker:
-        """Return the running or newly started reference; it is stopped while it waits."""
-        name = (key, index)
-        for old in [k for k in self._workers if k[0] != key]:
-            self._workers.pop(old).close()
-        kept = self._workers.get(name)
-        if kept and (kept.closed or self._served[name] >= CELLS_A_REFERENCE):
-            self._workers.pop(name).close()
-        if name not in self._workers:
-            self._workers[name] = start()
-            self._workers[name].pause()
-            self._served[name] = 0
-        self._served[name] += 1
-        return self._workers[name]
-
-    def close(self) -> None:
-        for worker in self._workers.values():
-            worker.close()
-        self._workers.clear()
+Group = dict["Cell", list[Pair]]
+"""Cells that are timed with one reference, and the pairs of each so far: equally many."""
 
 
 @contextmanager
@@ -273,28 +290,33 @@ def awake(worker: Worker) -> Iterator[Worker]:
         worker.pause()
 
 
-def rounds_that_last(seconds: float, candidate: Worker, reference: Worker | None) -> int:
-    """Return how many blocks A B B A of `single` take so long; both start stopped.
+def rounds_that_last(seconds: float, candidates: list[Worker], reference: Worker | None) -> int:
+    """Return how many blocks A B B A of `single` take so long, for the fastest; all start stopped.
 
     Bursts of other work last longer than the calls of a fast pair: it is timed more often.
     """
-    once = 0.0
-    for worker in filter(None, (candidate, reference)):
+
+    def once(worker: Worker) -> float:
         with awake(worker):
-            once += np.min(worker.call("blocks", kind="single", count=2), axis=0).sum()
-    return int(np.clip(np.ceil(seconds / (2 * once)), *ROUNDS))
+            return float(np.min(worker.call("blocks", kind="single", count=2), axis=0).sum())
+
+    least = min(map(once, candidates)) + (once(reference) if reference else 0.0)
+    return int(np.clip(np.ceil(seconds / (2 * least)), *ROUNDS))
 
 
-def time_pair(
-    candidate: Worker,
+def time_pairs(
+    candidates: list[Worker],
     reference: Worker | None,
     rounds: int,
     yardstick: Callable[[], float] = lambda: float("nan"),
-) -> Pair:
-    """Time blocks A B B A of `single`, `rounds` times, and once of `batch`; both start stopped."""
+) -> list[Pair]:
+    """Time blocks of `single`, `rounds` times, and once of `batch`; all workers start stopped.
+
+    Of one candidate A and the reference B a round is A B B A, of two A C B B C A.
+    """
     speeds: list[float] = []
     seconds: dict[Worker, dict[Kind, np.ndarray]] = defaultdict(dict)
-    turns = [candidate, reference, reference, candidate]
+    turns = [*candidates, reference, reference, *reversed(candidates)]
     order: dict[Kind, list[Worker | None]] = {"single": turns * rounds, "batch": turns}
     for kind, workers in order.items():
         blocks: dict[Worker, list[list[float]]] = defaultdict(list)
@@ -307,7 +329,7 @@ def time_pair(
         for worker, timed in blocks.items():
             seconds[worker][kind] = np.array(timed).T
     rival = seconds[reference] if reference else None
-    return Pair(seconds[candidate], rival, np.array(speeds[:rounds]))
+    return [Pair(seconds[worker], rival, np.array(speeds[:rounds])) for worker in candidates]
 
 
 def summarize(pairs: list[Pair]) -> dict[str, Any]:

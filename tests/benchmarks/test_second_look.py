@@ -97,11 +97,11 @@ def test_a_suspect_is_timed_again_and_judged_by_the_new_pairs(
 ) -> None:
     taken: list[Cell] = []
 
-    def fresh(session: Session, cell: Cell, *_: object) -> Pair:
-        taken.append(cell)
-        return drawn(later)
+    def fresh(session: Session, group: latency.Group, *_: object) -> list[Pair]:
+        taken.extend(group)
+        return [drawn(later)] * len(group)
 
-    monkeypatch.setattr(latency, "_fresh_pair", fresh)
+    monkeypatch.setattr(latency, "_fresh_pairs", fresh)
     session = night(tmp_path, {CELLS[0]: 1.1})
     found = gate.judge(session)
     session.close()
@@ -120,14 +120,13 @@ def test_a_second_look_whose_reference_had_moved_is_taken_once_more(
 ) -> None:
     taken: list[Cell] = []
 
-    def fresh(session: Session, cell: Cell, *_: object) -> Pair:
-        taken.append(cell)
+    def fresh(session: Session, group: latency.Group, *_: object) -> list[Pair]:
+        taken.extend(group)
         pair = drawn(1.1)
-        return replace(
-            pair, matmul_gflops=pair.matmul_gflops * (1.2 if len(taken) <= SECOND else at_last)
-        )
+        moved = 1.2 if len(taken) <= SECOND else at_last
+        return [replace(pair, matmul_gflops=pair.matmul_gflops * moved)] * len(group)
 
-    monkeypatch.setattr(latency, "_fresh_pair", fresh)
+    monkeypatch.setattr(latency, "_fresh_pairs", fresh)
     session = night(tmp_path, {CELLS[0]: 1.1})
     found = gate.judge(session)
     session.close()
@@ -142,10 +141,10 @@ def test_a_second_look_whose_reference_had_moved_is_taken_once_more(
 def test_a_suspect_that_crashes_in_the_second_look_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crashes(session: Session, *_: object) -> Pair:
+    def crashes(session: Session, *_: object) -> list[Pair]:
         raise WorkerCrashed("the process crashed: killed by SIGABRT", session.folder / "log")
 
-    monkeypatch.setattr(latency, "_fresh_pair", crashes)
+    monkeypatch.setattr(latency, "_fresh_pairs", crashes)
     session = night(tmp_path, {CELLS[0]: 1.1})
     found = gate.judge(session)
     session.close()
@@ -183,7 +182,7 @@ def looked_again(session: Session, status: str, slower: float = 1.1) -> None:
 def test_a_red_night_is_not_drawn_again_until_it_is_green(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(latency, "_fresh_pair", None)  # to call it is an error
+    monkeypatch.setattr(latency, "_fresh_pairs", None)  # to call it is an error
     session = night(tmp_path, {CELLS[0]: 1.1}, megabytes=105)
     looked_again(session, "ok")
     for cell in CELLS:
@@ -201,7 +200,7 @@ def test_a_red_night_is_not_drawn_again_until_it_is_green(
 def test_a_second_look_that_crashed_is_taken_again_when_the_run_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(latency, "_fresh_pair", lambda *_: drawn(1.0))
+    monkeypatch.setattr(latency, "_fresh_pairs", lambda *_: [drawn(1.0)])
     session = night(tmp_path, {CELLS[0]: 1.1})
     looked_again(session, "failed")
     found = gate.judge(session)

@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.extensions import module_name
 from benchmarks.machine import cpu_of
-from benchmarks.measures.latency import ROUNDS, Timed, rounds_that_last, time_pair
+from benchmarks.measures.latency import ROUNDS, Timed, rounds_that_last, time_pairs
 from benchmarks.measures.memory import Subject
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.workers import Worker
@@ -145,7 +145,7 @@ def test_turns_do_not_disturb_the_reference(bench: Bench, step: str) -> None:
 
     def ratio() -> float:
         alone = blocks(reference, 4)  # the candidate's process is stopped
-        pair = time_pair(candidate, reference, rounds=4)
+        (pair,) = time_pairs([candidate], reference, rounds=4)
         alone += blocks(reference, 4)
         assert pair.reference
         found = np.exp(pair_log_ratio(pair.reference["single"], np.array(alone).T))
@@ -160,7 +160,7 @@ def test_the_reference_against_itself(bench: Bench) -> None:
         pairs = []
         for _ in range(3):
             reference, candidate = bench.timed(REFERENCE), bench.timed(REFERENCE)
-            pair = time_pair(candidate, reference, rounds=4)
+            (pair,) = time_pairs([candidate], reference, rounds=4)
             assert pair.reference
             pairs.append((pair.reference["single"], pair.candidate["single"]))
             reference.close()
@@ -220,7 +220,9 @@ def test_what_is_fast_is_timed_more_often(
 ) -> None:
     other: Any = reference and Paced(reference)
     fast: Any = Paced(candidate)
-    assert rounds_that_last(seconds, fast, other) == rounds
+    assert rounds_that_last(seconds, [fast], other) == rounds
+    slower: Any = Paced(7 * candidate)
+    assert rounds_that_last(seconds, [slower, fast], other) == rounds
     assert not fast.awake
 
 
@@ -241,14 +243,20 @@ def test_turns_are_a_b_b_a_and_the_machine_is_measured_before_each_of_the_refere
         return 100.0 + len(turns)
 
     candidate, reference = Turn("A", 0.1), Turn("B", 0.2)
-    pair = time_pair(candidate, reference, 3, yardstick)  # type: ignore[arg-type]
+    (pair,) = time_pairs([candidate], reference, 3, yardstick)  # type: ignore[arg-type, list-item]
     assert " ".join(turns) == "A y BB AA y BB AA y BB A A y BB A"
     assert pair.rounds == 3
     assert pair.reference
     assert (pair.candidate["single"].shape, pair.reference["batch"].shape) == ((1, 6), (1, 2))
     assert pair.matmul_gflops.tolist() == [102, 105, 108]
-    alone = time_pair(candidate, None, 3, yardstick)  # type: ignore[arg-type]
+    (alone,) = time_pairs([candidate], None, 3, yardstick)  # type: ignore[list-item]
     assert (alone.reference, alone.matmul_gflops.size) == (None, 0)
+    turns.clear()
+    other = Turn("C", 0.3)
+    found = time_pairs([candidate, other], reference, 2, yardstick)  # type: ignore[arg-type, list-item]
+    assert " ".join(turns) == "A C y BB C AA C y BB C A A C y BB C A"
+    assert found[0].reference is found[1].reference
+    assert [pair.candidate["single"][0, 0] for pair in found] == [0.1, 0.3]
 
 
 def test_what_is_timed_must_be_what_was_right(requests: Requests, tmp_path: Path) -> None:

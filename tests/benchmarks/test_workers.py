@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from benchmarks.extensions import module_name
-from benchmarks.measures.latency import References, awake
+from benchmarks.measures.latency import awake
 from benchmarks.session import Session
 from benchmarks.workers import (
     Worker,
@@ -121,39 +121,6 @@ def test_stopping_a_dead_worker_hides_nothing(extension: str) -> None:
     with subject(extension) as worker, pytest.raises(WorkerCrashed, match="SIGABRT"), awake(worker):
         worker.call("abort")
     assert worker.closed
-
-
-def test_a_dead_reference_is_replaced_and_a_tired_one_too(extension: str) -> None:
-    references = References()
-    try:
-        first = references.get("a", 0, lambda: subject(extension))
-        assert references.get("a", 0, lambda: subject(extension)) is first
-        with pytest.raises(WorkerCrashed), awake(first):
-            first.call("abort")
-        second = references.get("a", 0, lambda: subject(extension))
-        assert second is not first
-        served = [references.get("a", 0, lambda: subject(extension)) for _ in range(4)]
-        assert served[:3] == [second] * 3
-        assert served[3] is not second
-        assert second.closed
-    finally:
-        references.close()
-
-
-def test_a_reference_that_was_killed_while_it_was_stopped_costs_one_cell(extension: str) -> None:
-    references = References()
-    try:
-        first = references.get("a", 0, lambda: subject(extension))
-        os.kill(first.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while psutil.pid_exists(first.pid) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        with pytest.raises(WorkerCrashed, match="SIGKILL"), awake(first):
-            first.call("add", a=1, b=1)
-        with awake(references.get("a", 0, lambda: subject(extension))) as second:
-            assert second.call("add", a=1, b=1) == 2
-    finally:
-        references.close()
 
 
 def test_a_killed_yardstick_costs_one_cell(tmp_path: Path) -> None:

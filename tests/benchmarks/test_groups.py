@@ -1,0 +1,88 @@
+"""Cells that are timed with the same turns of a reference: which they are, and what a failure costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks.matrix import Cell
+from benchmarks.measures import latency
+from benchmarks.workers import WorkerCrashed
+
+RECIPES = ("finetune", *(f"finetune+{step}" for step in ("bf16", "int8", "onnx", "svd:8", "svd:4")))
+
+
+def cell(recipe: str, model: str = "tiny-bert") -> Cell:
+    return Cell("tiny", model, recipe, "cpu", 0)
+
+
+REFERENCE, *OTHERS = map(cell, RECIPES)
+
+
+class Planned:
+    """Stands for a session that has predictions of all cells but some."""
+
+    def __init__(self, *broken: Cell) -> None:
+        cells = [cell("majority", "none"), REFERENCE, *OTHERS, cell("finetune+bf16", "tiny-mpnet")]
+        self.planned = {one: ["accuracy", "latency"] for one in cells}
+        self.records: dict[tuple[str, str], str] = {}
+        self.broken = broken
+        self.asked: list[Cell] = []
+
+    def record(self, measure: str, one: Cell) -> Any:
+        self.asked.append(one)
+        return SimpleNamespace(status="failed" if one in self.broken else "ok")
+
+    def log(self, one: Cell, what: str) -> Path:
+        return Path(f"{one.id}.{what}.log")
+
+    def failed(self, one: Cell, measure: str, error: WorkerCrashed) -> None:
+        self.records[one.id, measure] = str(error)
+
+
+def neighbours(session: Any, one: Cell) -> list[Cell]:
+    return list(latency._neighbours(session, one, one.reference))
+
+
+def test_the_next_cells_of_the_same_reference_are_timed_together() -> None:
+    assert neighbours(Planned(), OTHERS[0]) == OTHERS[1:4]
+    assert neighbours(Planned(), OTHERS[3]) == OTHERS[4:]
+    assert neighbours(Planned(), REFERENCE) == []
+    assert neighbours(Planned(), cell("majority", "none")) == []
+
+
+def test_what_is_not_built_or_timed_already_or_not_asked_for_is_left_out() -> None:
+    session = Planned(OTHERS[1])
+    session.planned[OTHERS[2]] = ["accuracy"]
+    session.records[OTHERS[3].id, "latency"] = "there"
+    assert neighbours(session, OTHERS[0]) == [OTHERS[4]]
+    assert session.asked == [OTHERS[1], OTHERS[4]]
+
+
+@pytest.mark.parametrize(
+    ("log_of", "failed"),
+    [(OTHERS[1], OTHERS[1]), (REFERENCE, OTHERS[0])],
+    ids=["cell", "reference"],
+)
+def test_a_failure_costs_one_row(
+    log_of: Cell, failed: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session: Any = Planned()
+    tries: list[list[Cell]] = []
+
+    def fresh(session: Any, group: latency.Group, *_: object) -> list[str]:
+        tries.append(list(group))
+        if len(tries) == 1:
+            raise WorkerCrashed("killed by SIGKILL", session.log(log_of, "latency"))
+        return ["pair"] * len(group)
+
+    monkeypatch.setattr(latency, "_fresh_pairs", fresh)
+    group: Any = {one: [] for one in OTHERS[:3]}
+    latency._add_pair(session, group, REFERENCE, "latency")
+    rest = [one for one in OTHERS[:3] if one != failed]
+    assert tries == [OTHERS[:3], rest]
+    assert group == {one: ["pair"] for one in rest}
+    assert session.records == {(failed.id, "latency"): "killed by SIGKILL"}
