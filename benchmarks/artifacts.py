@@ -104,6 +104,14 @@ class Artifacts:
             raise found
         return found
 
+    def is_there(self, cell: Cell) -> bool:
+        """Say whether the store has a cell's artifact."""
+        return _refused(cell) is None and self._find(cell) is not None
+
+    def _find(self, cell: Cell) -> Path | None:
+        recipe, task = parsed(cell.recipe), TASKS[cell.task]
+        return building.find(recipe, cell.model, task, cell.seed, cell.device, self.store)
+
     def _open(self, cell: Cell) -> Artifact:
         if why_not := _refused(cell):
             raise NotMeasured(UNSUPPORTED, why_not)
@@ -113,15 +121,7 @@ class Artifacts:
             if asset in self.lacking:
                 raise NotMeasured(FAILED, self.lacking[asset])
         try:
-            found = building.find(
-                parsed(cell.recipe),
-                cell.model,
-                TASKS[cell.task],
-                cell.seed,
-                cell.device,
-                self.store,
-            )
-            folder = found or Path(self._build(cell))
+            folder = self._find(cell) or Path(self._build(cell))
             with self.session.account.spend("verifying"):
                 artifact = open_artifact(folder)
         except (ArtifactError, RuntimeError, OSError) as error:

@@ -24,6 +24,7 @@ from benchmarks.matrix import Cell
 from benchmarks.measures import MEASURES
 from benchmarks.measures.latency import awake
 from benchmarks.measures.measure import NotMeasured
+from benchmarks.measures.memory import Subjects
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.options import Options
 from benchmarks.other_work import OtherWork
@@ -77,6 +78,7 @@ class Session:
     """Prints a line on the user's terminal."""
     account: Account = field(default_factory=Account)
     other_work: OtherWork = field(default_factory=OtherWork)
+    subjects: Subjects = field(default_factory=Subjects)
     yardstick: Worker | None = None
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     shown: set[Cell] = field(default_factory=set)
@@ -236,7 +238,14 @@ class Session:
             return self.yardstick.call("__call__", **how)
 
     def worker(
-        self, cell: Cell, what: str, target: str, *, spawn: bool = False, **arguments: Any
+        self,
+        cell: Cell,
+        what: str,
+        target: str,
+        *,
+        spawn: bool = False,
+        wait: bool = True,
+        **arguments: Any,
     ) -> Worker:
         """Start a worker that holds `target(folder, device, threads, **arguments)` of a cell."""
         given = {
@@ -251,6 +260,7 @@ class Session:
             log=self.log(cell, what),
             extensions=self.extensions,
             timeout=self.options.timeout,
+            wait=wait,
         )
 
     @contextmanager
@@ -386,6 +396,7 @@ class Session:
 
     def close(self) -> None:
         """End the workers that were kept, and write the account of the run's time."""
+        self.subjects.close()
         if self.yardstick:
             self.yardstick.close()
         self._account_for()

@@ -141,6 +141,7 @@ class Worker:
         extensions: Python files that the worker executes first.
         progress: called with (fraction, text) when the worker says how far it is.
         timeout: seconds that starting, or one call, may take.
+        wait: for its object; without, `ready` does.
     """
 
     def __init__(
@@ -153,6 +154,7 @@ class Worker:
         extensions: Sequence[str] = (),
         progress: Callable[[float, str], None] | None = None,
         timeout: float = 3600.0,
+        wait: bool = True,
     ) -> None:
         self.log, self.progress, self.timeout = log, progress, timeout
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +172,12 @@ class Worker:
         self._at_exit = weakref.finalize(self, self._process.kill)
         self.closed = False
         """Whether the process has been ended, by us or by a failure."""
-        self._busy = False
+        self._busy = True
+        if wait:
+            self.ready()
+
+    def ready(self) -> None:
+        """Wait until the worker has its object; it ends where that failed."""
         try:
             self._answer()
         except BaseException:

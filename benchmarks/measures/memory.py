@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from benchmarks import machine
-from benchmarks.measures.measure import Measure, Metrics
+from benchmarks.measures.measure import Measure, Metrics, NotMeasured
 from benchmarks.measures.requests import Requests, evaluated
-from benchmarks.workers import Worker
+from benchmarks.workers import Worker, WorkerError
 from models.artifact import Artifact, read_manifest
 from models.predictors import RUNTIMES, load_predictor, modules_of
 from models.process_memory import (
@@ -62,18 +62,56 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     """Measure a cell's memory in a fresh process, and have it write the cell's predictions."""
     with session.alone():
         with session.account.spend("starting workers"):
-            worker = session.worker(
-                cell, "memory", "benchmarks.measures.memory:Subject", spawn=True
-            )
+            worker = session.subjects.get(session, cell)
         with worker:
-            with session.account.spend("starting workers"):
-                worker.call("import_runtime")
             with session.account.spend("loading"):
                 figures = worker.call("memory", requests=session.requests(cell))
             if (cell.id, "memory") not in session.records:  # a run that was killed has one
                 session.append(cell, "memory", OK, artifact=artifact, metrics=figures)
             with session.account.spend("predicting"):
                 _predict(session, cell, artifact, worker)
+
+
+class Subjects:
+    """Fresh processes whose runtime is imported; those of two cells import at once.
+
+    To import PyTorch takes longer than to measure most artifacts, and keeps one processor busy.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Cell, Worker] = {}
+
+    def get(self, session: Session, cell: Cell) -> Worker:
+        """Return a cell's process; the next cell's is started beside it, if that one is built."""
+        worker = self._waiting.pop(cell, None)
+        if worker is None or worker.closed:
+            self.close()
+            worker = _start(session, cell)
+            with suppress(NotMeasured, WorkerError):  # told when that cell is measured
+                if following := _next(session, cell):
+                    self._waiting[following] = _start(session, following)
+                    self._waiting[following].ready()
+            worker.ready()
+        return worker
+
+    def close(self) -> None:
+        """End the processes that wait."""
+        for worker in self._waiting.values():
+            worker.close()
+        self._waiting.clear()
+
+
+def _start(session: Session, cell: Cell) -> Worker:
+    target = "benchmarks.measures.memory:Subject"
+    return session.worker(cell, "memory", target, spawn=True, wait=False)
+
+
+def _next(session: Session, cell: Cell) -> Cell | None:
+    """Return the cell whose memory is measured next, if the store has its artifact."""
+    planned = list(session.planned)
+    after = planned[planned.index(cell) + 1 :] if cell in session.planned else []
+    following = next((one for one in after if (one.id, "memory") not in session.records), None)
+    return following if following and session.artifacts.is_there(following) else None
 
 
 def _predict(session: Session, cell: Cell, artifact: Artifact, worker: Worker) -> None:
@@ -121,9 +159,7 @@ class Subject:
     def __init__(self, folder: str, device: str, threads: int) -> None:
         self.artifact = read_manifest(Path(folder))
         self.device, self.threads = device, threads
-
-    def import_runtime(self) -> None:
-        """Import what the format's runtime needs, before anything is counted."""
+        # What the format's runtime needs is imported before anything is counted.
         for name in modules_of(self.artifact):
             module = importlib.import_module(name)
             if hasattr(module, "prepare"):

@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 
 import models
 from benchmarks.extensions import module_name
+from benchmarks.matrix import Cell
 from benchmarks.measures import memory
 from benchmarks.measures.requests import Requests
-from benchmarks.workers import Worker
+from benchmarks.workers import Worker, WorkerFailed
 from models.process_memory import is_exact
 
 MIB = 1 << 20
@@ -47,6 +49,7 @@ class Phases:
             artifact = SimpleNamespace(format="hungry", folder=Path("nowhere"))
             patch.setattr(memory, "read_manifest", lambda folder: artifact)
             patch.setattr(memory, "load_predictor", lambda *_: Hungry())
+            patch.setattr(memory, "modules_of", lambda _: ())
             dropped: list[Path] = []
             patch.setattr(memory, "forget_cached", dropped.append)
             np.ones(400 * MIB, np.uint8).sum()  # a peak of before: it must not count
@@ -106,6 +109,65 @@ def test_a_spawned_worker_has_no_peak_of_its_parent(
     ballast = np.ones(800 * MIB, np.uint8)
     with Worker("small:Subject", {}, start="spawn", log=tmp_path / "log") as worker:
         assert worker.call("peak") < ballast.nbytes / 2
+
+
+class Importing:
+    """Stands for a subject: it takes a while to start, or never does."""
+
+    def __init__(self, name: str) -> None:
+        time.sleep(0.5)
+        if name == "broken":
+            raise ImportError("no such library")
+        self.name = name
+
+    def says(self) -> str:
+        return self.name
+
+
+def test_two_processes_start_at_once_and_each_serves_its_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, started = ["a", "b", "broken", "c", "d"], []
+
+    def start(session: Any, name: str) -> Worker:
+        started.append(name)
+        target, log = f"{module_name(Path(__file__))}:Importing", tmp_path / "log"
+        return Worker(target, {"name": name}, log=log, extensions=[__file__], wait=False)
+
+    def following(session: Any, name: str) -> str | None:
+        return next(iter(order[order.index(name) + 1 :]), None)
+
+    monkeypatch.setattr(memory, "_start", start)
+    monkeypatch.setattr(memory, "_next", following)
+    subjects, session, told = memory.Subjects(), None, []
+    for name in order[:4]:
+        try:
+            with subjects.get(session, name) as worker:  # type: ignore[arg-type]
+                told.append((worker.call("says"), list(started)))
+        except WorkerFailed as error:
+            told.append((str(error), list(started)))
+    assert told == [
+        ("a", ["a", "b"]),
+        ("b", ["a", "b"]),
+        ("ImportError: no such library", ["a", "b", "broken", "c"]),
+        ("c", ["a", "b", "broken", "c"]),
+    ]
+    with subjects.get(session, "a"):  # type: ignore[arg-type]
+        (waiting,) = subjects._waiting.values()
+        subjects.close()
+        assert waiting.closed
+
+
+def test_the_next_process_is_that_of_a_built_cell_whose_memory_is_not_known() -> None:
+    cells = [Cell("tiny", "tiny-bert", recipe, "cpu", 0) for recipe in "abcd"]
+    session: Any = SimpleNamespace(
+        planned={cell: ["memory"] for cell in cells},
+        records={(cells[1].id, "memory"): "known"},
+        artifacts=SimpleNamespace(is_there=lambda cell: cell != cells[3]),
+    )
+    assert memory._next(session, cells[0]) == cells[2]
+    assert memory._next(session, cells[2]) is None  # the next is to be built first
+    assert memory._next(session, Cell("tiny", "tiny-bert", "unplanned", "cpu", 0)) is None
 
 
 def test_kept_predictions_are_of_the_code_that_is_there(tmp_path: Path) -> None:
