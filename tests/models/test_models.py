@@ -95,6 +95,8 @@ def test_a_model_by_hub_id_is_written_as_every_step_reads_it(tuned: Path, tmp_pa
 
 def test_a_hub_that_does_not_answer_is_one_clear_line(tmp_path: Path) -> None:
     code = (
+        "import time\n"
+        "time.sleep = lambda seconds: None\n"  # between the hub's retries
         "from models import MODELS\n"
         "from pathlib import Path\n"
         f"MODELS['roberta-base'].write(Path({str(tmp_path)!r}))"
