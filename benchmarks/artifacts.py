@@ -105,14 +105,18 @@ class Artifacts:
         return found
 
     def is_there(self, cell: Cell) -> bool:
-        """Say whether the store has a cell's artifact."""
-        return _refused(cell) is None and self._find(cell) is not None
+        """Say whether the store has a cell's artifact, and it can be opened."""
+        try:
+            self._check(cell)
+            found = self._find(cell)
+        except Exception:  # whatever hinders it is told when the cell itself is measured
+            return False
+        try:
+            return bool(found and self.of(cell))
+        except NotMeasured:
+            return False
 
-    def _find(self, cell: Cell) -> Path | None:
-        recipe, task = parsed(cell.recipe), TASKS[cell.task]
-        return building.find(recipe, cell.model, task, cell.seed, cell.device, self.store)
-
-    def _open(self, cell: Cell) -> Artifact:
+    def _check(self, cell: Cell) -> None:
         if why_not := _refused(cell):
             raise NotMeasured(UNSUPPORTED, why_not)
         if why_not := DEVICES[cell.device]():
@@ -120,6 +124,13 @@ class Artifacts:
         for asset in assets_of(cell.task, cell.model):
             if asset in self.lacking:
                 raise NotMeasured(FAILED, self.lacking[asset])
+
+    def _find(self, cell: Cell) -> Path | None:
+        recipe, task = parsed(cell.recipe), TASKS[cell.task]
+        return building.find(recipe, cell.model, task, cell.seed, cell.device, self.store)
+
+    def _open(self, cell: Cell) -> Artifact:
+        self._check(cell)
         try:
             folder = self._find(cell) or Path(self._build(cell))
             with self.session.account.spend("verifying"):

@@ -3,7 +3,7 @@
 `single` is one text a call, text to logits; `batch` is 32. A pair is a fresh candidate process
 against a fresh process of the reference; they take turns in blocks A B B A, the idle ones stopped,
 and at each turn requests are asked before any is timed. The same turns of the reference,
-which is the slowest of all, serve a few cells: A C D B B D C A. The speed-up's interval is taken
+which is among the slowest, serve a few cells: A C D B B D C A. The speed-up's interval is taken
 over pairs: what varies most is the process, not the call.
 """
 
@@ -42,8 +42,8 @@ ROUNDS = (3, 10)
 WARM = 6
 """Texts asked at each turn before those that are timed; at a process's first turn all are.
 
-With 6 or all 12, the first calls after a turn of the other took as long within 2 % (ONNX Runtime
-int8, PyTorch fp32, int8 and bf16; 20 turns each); with 3 some took 5 % longer, with none 11 %.
+With 6 the first calls after a turn of the other took as long as with all 12, within 2.5 % (ONNX
+Runtime int8, PyTorch fp32, int8 and bf16; 20 turns each); with 3 up to 5 % longer, with none 12 %.
 """
 CELLS_A_REFERENCE = 4
 """Cells that one reference serves: what is odd about a process must not colour every row."""
@@ -111,11 +111,11 @@ def take(session: Session, cell: Cell, artifact: Artifact) -> None:
 
 
 def _neighbours(session: Session, cell: Cell, reference: Cell | None) -> Iterator[Cell]:
-    """Yield the cells that come next and are timed with this one, once they can be.
+    """Yield the next cells, of those that are built, which are timed with this one.
 
-    A reference is timed against itself alone: it is the first trained row that anybody sees.
+    What is to be trained first would keep this row waiting; a reference against itself is timed alone.
     """
-    if reference is None or cell == reference:
+    if reference in (None, cell) or cell not in session.planned:
         return
     planned = list(session.planned)
     waiting = (
@@ -125,25 +125,26 @@ def _neighbours(session: Session, cell: Cell, reference: Cell | None) -> Iterato
         and "latency" in session.planned[other]
         and (other.id, "latency") not in session.records
     )
-    ready = (other for other in waiting if session.record("accuracy", other).status == OK)
+    built = (other for other in waiting if session.artifacts.is_there(other))
+    ready = (other for other in built if session.record("accuracy", other).status == OK)
     yield from islice(ready, CELLS_A_REFERENCE - 1)
 
 
 def look_again(session: Session, cells: list[Cell]) -> None:
     """Time new pairs of suspects, one of each in turn: what slowed one down may have passed."""
-    of_reference: dict[Cell | None, list[Cell]] = defaultdict(list)
+    together: dict[tuple[Cell | None, bool], list[Cell]] = defaultdict(list)
     for cell in cells:
-        of_reference[cell.reference].append(cell)
-    groups: list[tuple[Cell | None, Group]] = [
-        (reference, {cell: [] for cell in those[start : start + CELLS_A_REFERENCE]})
-        for reference, those in of_reference.items()
+        together[cell.reference, cell == cell.reference].append(cell)
+    groups: list[Group] = [
+        {cell: [] for cell in those[start : start + CELLS_A_REFERENCE]}
+        for those in together.values()
         for start in range(0, len(those), CELLS_A_REFERENCE)
     ]
     with session.alone():
         for _ in range(SECOND):
-            for reference, group in groups:
-                _add_pair(session, group, reference, LATER)
-    for cell, taken in (item for _, group in groups for item in group.items()):
+            for group in groups:
+                _add_pair(session, group, next(iter(group)).reference, LATER)
+    for cell, taken in (item for group in groups for item in group.items()):
         samples = session.samples(cell, "later")
         save(taken, samples)
         facts = {f"later_{name}": v for name, v in rounds_of(taken).items()}

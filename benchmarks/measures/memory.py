@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from benchmarks import machine
-from benchmarks.measures.measure import Measure, Metrics, NotMeasured
+from benchmarks.measures.measure import Measure, Metrics
 from benchmarks.measures.requests import Requests, evaluated
 from benchmarks.workers import Worker, WorkerError
 from models.artifact import Artifact, read_manifest
@@ -60,16 +60,13 @@ METRICS: Metrics = {
 
 def take(session: Session, cell: Cell, artifact: Artifact) -> None:
     """Measure a cell's memory in a fresh process, and have it write the cell's predictions."""
-    with session.alone():
-        with session.account.spend("starting workers"):
-            worker = session.subjects.get(session, cell)
-        with worker:
-            with session.account.spend("loading"):
-                figures = worker.call("memory", requests=session.requests(cell))
-            if (cell.id, "memory") not in session.records:  # a run that was killed has one
-                session.append(cell, "memory", OK, artifact=artifact, metrics=figures)
-            with session.account.spend("predicting"):
-                _predict(session, cell, artifact, worker)
+    with session.alone(), session.subjects.get(session, cell) as worker:
+        with session.account.spend("loading"):
+            figures = worker.call("memory", requests=session.requests(cell))
+        if (cell.id, "memory") not in session.records:  # a run that was killed has one
+            session.append(cell, "memory", OK, artifact=artifact, metrics=figures)
+        with session.account.spend("predicting"):
+            _predict(session, cell, artifact, worker)
 
 
 class Subjects:
@@ -79,26 +76,31 @@ class Subjects:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[Cell, Worker] = {}
+        self._waiting: tuple[Cell, Worker] | None = None
 
     def get(self, session: Session, cell: Cell) -> Worker:
         """Return a cell's process; the next cell's is started beside it, if that one is built."""
-        worker = self._waiting.pop(cell, None)
-        if worker is None or worker.closed:
+        following = _next(session, cell)
+        with session.account.spend("starting workers"):
+            if self._waiting and self._waiting[0] == cell and not self._waiting[1].closed:
+                worker, self._waiting = self._waiting[1], None
+                worker.resume()
+                return worker
             self.close()
             worker = _start(session, cell)
-            with suppress(NotMeasured, WorkerError):  # told when that cell is measured
-                if following := _next(session, cell):
-                    self._waiting[following] = _start(session, following)
-                    self._waiting[following].ready()
+            if following:
+                self._waiting = (following, _start(session, following))
+                with suppress(WorkerError):  # told when that cell is measured
+                    self._waiting[1].ready()
+                    self._waiting[1].pause()
             worker.ready()
-        return worker
+            return worker
 
     def close(self) -> None:
-        """End the processes that wait."""
-        for worker in self._waiting.values():
-            worker.close()
-        self._waiting.clear()
+        """End the process that waits."""
+        if self._waiting:
+            self._waiting[1].close()
+        self._waiting = None
 
 
 def _start(session: Session, cell: Cell) -> Worker:
@@ -110,7 +112,13 @@ def _next(session: Session, cell: Cell) -> Cell | None:
     """Return the cell whose memory is measured next, if the store has its artifact."""
     planned = list(session.planned)
     after = planned[planned.index(cell) + 1 :] if cell in session.planned else []
-    following = next((one for one in after if (one.id, "memory") not in session.records), None)
+    waiting = (
+        other
+        for other in after
+        if (other.id, "memory") not in session.records
+        and not {"memory", "accuracy", "latency"}.isdisjoint(session.planned[other])
+    )
+    following = next(waiting, None)
     return following if following and session.artifacts.is_there(following) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +44,25 @@ def test_what_could_not_be_fetched_is_not_asked_for_again(monkeypatch: pytest.Mo
     known.lacking[MOVIES.assets[0]] = "it cannot be fetched"
     with pytest.raises(NotMeasured, match="it cannot be fetched"):
         known.of(cell("majority", "none"))
+
+
+def test_what_hinders_a_later_cell_is_no_matter_of_the_present_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unreadable(*_: Any) -> Any:
+        raise KeyError("a task's data have no such column")
+
+    known = Artifacts(SimpleNamespace())  # type: ignore[arg-type]
+    monkeypatch.setattr(artifacts.building, "find", unreadable)
+    assert not known.is_there(cell("finetune"))
+    monkeypatch.setattr(artifacts.building, "find", lambda *_: tmp_path)
+    assert not known.is_there(cell("finetune+distill:6"))
+    known.known[cell("finetune")] = NotMeasured("failed", "'model.safetensors' was changed")
+    assert not known.is_there(cell("finetune"))
+    known.known[cell("finetune+int8")] = SimpleNamespace()  # type: ignore[assignment]
+    assert known.is_there(cell("finetune+int8"))
+    known.lacking[MOVIES.assets[0]] = "it cannot be fetched"
+    assert not known.is_there(cell("finetune+int8"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,13 +24,14 @@ REFERENCE, *OTHERS = map(cell, RECIPES)
 
 
 class Planned:
-    """Stands for a session that has predictions of all cells but some."""
+    """Stands for a session that has the artifacts of all cells but some, and predictions of those."""
 
-    def __init__(self, *broken: Cell) -> None:
+    def __init__(self, *broken: Cell, unbuilt: Cell | None = None) -> None:
         cells = [cell("majority", "none"), REFERENCE, *OTHERS, cell("finetune+bf16", "tiny-mpnet")]
         self.planned = {one: ["accuracy", "latency"] for one in cells}
         self.records: dict[tuple[str, str], str] = {}
         self.broken = broken
+        self.artifacts = SimpleNamespace(is_there=lambda one: one != unbuilt)
         self.asked: list[Cell] = []
 
     def record(self, measure: str, one: Cell) -> Any:
@@ -54,12 +56,41 @@ def test_the_next_cells_of_the_same_reference_are_timed_together() -> None:
     assert neighbours(Planned(), cell("majority", "none")) == []
 
 
-def test_what_is_not_built_or_timed_already_or_not_asked_for_is_left_out() -> None:
+def test_what_is_not_built_yet_keeps_nobody_waiting() -> None:
+    session = Planned(unbuilt=OTHERS[2])
+    assert neighbours(session, OTHERS[0]) == [OTHERS[1], OTHERS[3], OTHERS[4]]
+    assert OTHERS[2] not in session.asked
+
+
+def test_what_has_no_predictions_or_is_timed_already_or_not_asked_for_is_left_out() -> None:
     session = Planned(OTHERS[1])
     session.planned[OTHERS[2]] = ["accuracy"]
     session.records[OTHERS[3].id, "latency"] = "there"
     assert neighbours(session, OTHERS[0]) == [OTHERS[4]]
     assert session.asked == [OTHERS[1], OTHERS[4]]
+    assert neighbours(session, cell("finetune+unplanned")) == []
+
+
+def test_a_second_look_times_few_together_and_a_reference_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[list[Cell], Cell | None]] = []
+
+    def add(session: Any, group: latency.Group, reference: Cell | None, measure: str) -> None:
+        seen.append((list(group), reference))
+        group.clear()
+
+    monkeypatch.setattr(latency, "_add_pair", add)
+    other = cell("finetune+bf16", "tiny-mpnet")
+    session: Any = SimpleNamespace(alone=nullcontext)
+    latency.look_again(session, [REFERENCE, *OTHERS, other])
+    expected = [
+        ([REFERENCE], REFERENCE),
+        (OTHERS[:4], REFERENCE),
+        (OTHERS[4:], REFERENCE),
+        ([other], other.reference),
+    ]
+    assert seen[: len(expected)] == expected
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 import models
+from benchmarks.account import Account
 from benchmarks.extensions import module_name
 from benchmarks.matrix import Cell
 from benchmarks.measures import memory
@@ -139,7 +141,7 @@ def test_two_processes_start_at_once_and_each_serves_its_cell(
 
     monkeypatch.setattr(memory, "_start", start)
     monkeypatch.setattr(memory, "_next", following)
-    subjects, session, told = memory.Subjects(), None, []
+    subjects, session, told = memory.Subjects(), SimpleNamespace(account=Account()), []
     for name in order[:4]:
         try:
             with subjects.get(session, name) as worker:  # type: ignore[arg-type]
@@ -153,20 +155,22 @@ def test_two_processes_start_at_once_and_each_serves_its_cell(
         ("c", ["a", "b", "broken", "c"]),
     ]
     with subjects.get(session, "a"):  # type: ignore[arg-type]
-        (waiting,) = subjects._waiting.values()
+        assert subjects._waiting
+        waiting = subjects._waiting[1]
+        assert psutil.Process(waiting.pid).status() == psutil.STATUS_STOPPED
         subjects.close()
         assert waiting.closed
 
 
 def test_the_next_process_is_that_of_a_built_cell_whose_memory_is_not_known() -> None:
-    cells = [Cell("tiny", "tiny-bert", recipe, "cpu", 0) for recipe in "abcd"]
+    cells = [Cell("tiny", "tiny-bert", recipe, "cpu", 0) for recipe in "abcde"]
     session: Any = SimpleNamespace(
-        planned={cell: ["memory"] for cell in cells},
+        planned={cell: ["memory"] for cell in cells} | {cells[2]: ["size"]},
         records={(cells[1].id, "memory"): "known"},
-        artifacts=SimpleNamespace(is_there=lambda cell: cell != cells[3]),
+        artifacts=SimpleNamespace(is_there=lambda cell: cell != cells[4]),
     )
-    assert memory._next(session, cells[0]) == cells[2]
-    assert memory._next(session, cells[2]) is None  # the next is to be built first
+    assert memory._next(session, cells[0]) == cells[3]
+    assert memory._next(session, cells[3]) is None  # the next is to be built first
     assert memory._next(session, Cell("tiny", "tiny-bert", "unplanned", "cpu", 0)) is None
 
 

@@ -139,20 +139,38 @@ def test_a_bare_loop_takes_as_long(bench: Bench) -> None:
     assert within(0.85, 1.15, ratio)
 
 
-@pytest.mark.parametrize("step", ["int8", "onnx-int8"])
-def test_turns_do_not_disturb_the_reference(bench: Bench, step: str) -> None:
-    reference, candidate = bench.timed(REFERENCE), bench.timed(f"{REFERENCE}+{step}")
+@pytest.mark.parametrize("steps", [("onnx-int8",), ("int8", "onnx-int8", "bf16")], ids="+".join)
+def test_turns_do_not_disturb_the_reference(bench: Bench, steps: tuple[str, ...]) -> None:
+    reference = bench.timed(REFERENCE)
+    candidates = [bench.timed(f"{REFERENCE}+{step}") for step in steps]
 
     def ratio() -> float:
-        alone = blocks(reference, 4)  # the candidate's process is stopped
-        (pair,) = time_pairs([candidate], reference, rounds=4)
+        alone = blocks(reference, 4)  # the candidates' processes are stopped
+        pair = time_pairs(candidates, reference, rounds=4)[0]
         alone += blocks(reference, 4)
         assert pair.reference
         found = np.exp(pair_log_ratio(pair.reference["single"], np.array(alone).T))
-        print(f"\nreference in turns with {step} / alone: {found:.3f}")
+        print(f"\nreference in turns with {' '.join(steps)} / alone: {found:.3f}")
         return float(found)
 
     assert within(0.8, 1.2, ratio)
+
+
+def test_company_does_not_change_a_candidates_figure(bench: Bench) -> None:
+    reference = bench.timed(REFERENCE)
+    candidates = [bench.timed(f"{REFERENCE}+{step}") for step in ("int8", "bf16", "onnx-int8")]
+
+    def figure(few: list[Worker]) -> float:
+        pair = time_pairs(few, reference, rounds=4)[-1]
+        assert pair.reference
+        return pair_log_ratio(pair.reference["single"], pair.candidate["single"])
+
+    def ratio() -> float:
+        found = np.exp(figure(candidates) - figure(candidates[-1:]))
+        print(f"\nspeed-up of onnx-int8 with two others / alone: {found:.3f}")
+        return float(found)
+
+    assert within(0.85, 1.18, ratio)
 
 
 def test_the_reference_against_itself(bench: Bench) -> None:
