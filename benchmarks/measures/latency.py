@@ -177,11 +177,12 @@ def _fresh_pairs(session: Session, group: Group, reference: Cell | None) -> list
     before, profile = next(iter(group.values())), session.options.profile
     cpu = machine.cpu_of(len(before) % profile.pairs, session.options.threads)
     with ExitStack() as stack:
-        workers = []
         with session.account.spend("starting workers"):
-            for cell in ([reference] if reference else []) + list(group):
-                workers.append(stack.enter_context(_timed(session, cell, cpu)))
-                workers[-1].pause()
+            cells = ([reference] if reference else []) + list(group)
+            workers = [stack.enter_context(_timed(session, cell, cpu)) for cell in cells]
+            for worker in workers:  # they load at the same time
+                worker.ready()
+                worker.pause()
         rival, candidates = (workers[0], workers[1:]) if reference else (None, workers)
         watched = session.other_work.watch(*(worker.pid for worker in workers))
         with session.account.spend("timing"), watched:
@@ -195,6 +196,7 @@ def _timed(session: Session, cell: Cell, cpu: int | None) -> Worker:
         cell,
         "latency",
         "benchmarks.measures.latency:Timed",
+        wait=False,
         cpu=cpu,
         requests=session.requests(cell),
         expected=str(session.predictions(cell)),
