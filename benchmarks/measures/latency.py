@@ -135,16 +135,16 @@ def look_again(session: Session, cells: list[Cell]) -> None:
     together: dict[tuple[Cell | None, bool], list[Cell]] = defaultdict(list)
     for cell in cells:
         together[cell.reference, cell == cell.reference].append(cell)
-    groups: list[Group] = [
-        {cell: [] for cell in those[start : start + CELLS_A_REFERENCE]}
-        for those in together.values()
+    groups: list[tuple[Cell | None, Group]] = [
+        (reference, {cell: [] for cell in those[start : start + CELLS_A_REFERENCE]})
+        for (reference, _), those in together.items()
         for start in range(0, len(those), CELLS_A_REFERENCE)
     ]
     with session.alone():
         for _ in range(SECOND):
-            for group in groups:
-                _add_pair(session, group, next(iter(group)).reference, LATER)
-    for cell, taken in (item for group in groups for item in group.items()):
+            for reference, group in groups:
+                _add_pair(session, group, reference, LATER)
+    for cell, taken in (item for _, group in groups for item in group.items()):
         samples = session.samples(cell, "later")
         save(taken, samples)
         facts = {f"later_{name}": v for name, v in rounds_of(taken).items()}

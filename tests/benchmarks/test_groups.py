@@ -12,6 +12,7 @@ import pytest
 from benchmarks.matrix import Cell
 from benchmarks.measures import latency
 from benchmarks.workers import WorkerCrashed
+from reports.limits import SECOND
 
 RECIPES = ("finetune", *(f"finetune+{step}" for step in ("bf16", "int8", "onnx", "svd:8", "svd:4")))
 
@@ -78,7 +79,7 @@ def test_a_second_look_times_few_together_and_a_reference_alone(
 
     def add(session: Any, group: latency.Group, reference: Cell | None, measure: str) -> None:
         seen.append((list(group), reference))
-        group.clear()
+        group.clear()  # as if all had failed: there is nothing to keep
 
     monkeypatch.setattr(latency, "_add_pair", add)
     other = cell("finetune+bf16", "tiny-mpnet")
@@ -91,6 +92,7 @@ def test_a_second_look_times_few_together_and_a_reference_alone(
         ([other], other.reference),
     ]
     assert seen[: len(expected)] == expected
+    assert len(seen) == SECOND * len(expected)
 
 
 @pytest.mark.parametrize(
