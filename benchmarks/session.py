@@ -34,9 +34,9 @@ from benchmarks.workers import (
     WorkerError,
     WorkerTimeout,
     can_fork,
+    fix_environment,
     preload,
     remove_sockets_of_the_dead,
-    use_threads,
 )
 from models import NO_MODEL
 from models.artifact import Artifact
@@ -91,7 +91,7 @@ class Session:
     """Why there is no comparison: judging, which measures again, is not tried for every cell."""
 
     def __post_init__(self) -> None:
-        use_threads(self.options.threads)
+        fix_environment(self.options.threads)
         self.artifacts = Artifacts(self)
         self.folder = self.options.folder
         (self.folder / "samples").mkdir(parents=True, exist_ok=True)

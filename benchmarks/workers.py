@@ -31,7 +31,7 @@ from typing import Any, Literal, NoReturn, Self, TextIO
 
 import psutil
 
-from benchmarks.zygote import die_with_parent
+from benchmarks.zygote import die_with_parent, keep_to_ourselves
 
 Start = Literal["spawn", "fork"]
 LEAVING_SECONDS = 5
@@ -91,10 +91,11 @@ def _without_main() -> Iterator[None]:
         main.__dict__.update(hidden)
 
 
-def use_threads(threads: int) -> None:
-    """Fix the threads of every worker that starts from now on (its native libraries read these)."""
+def fix_environment(threads: int) -> None:
+    """Fix what the native libraries of every worker read that starts from now on."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # from 1.29 on it tells of every model that is loaded
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["JOBLIB_MULTIPROCESSING"] = "0"  # scikit-learn's semaphores would outlive a kill
 
@@ -316,6 +317,7 @@ def _serve(
     """Be the worker: in the new process, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
     die_with_parent()
+    keep_to_ourselves()
     with _log_file(log) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

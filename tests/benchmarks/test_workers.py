@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -231,3 +232,38 @@ def test_a_stopped_worker_keeps_nobody_from_leaving(tmp_path: Path) -> None:
     )
     assert "nobody closed it" in done.stderr
     assert not psutil.pid_exists(int(done.stdout))
+
+
+ZYGOTE = """
+import sys
+from pathlib import Path
+import psutil
+from benchmarks.workers import PRELOAD_FOR, Worker, fix_environment, preload
+fix_environment(2)
+preload(PRELOAD_FOR)
+given = {"target": "benchmarks.machine:matmul_gflops"}
+with Worker("benchmarks.workers:Function", given, log=Path(sys.argv[1])) as worker:
+    own = Path("/proc", str(psutil.Process(worker.pid).ppid()))
+    print([task.read_text().strip() for task in own.glob("task/*/comm")])
+    print([str(opened.resolve()) for opened in own.glob("fd/*")])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads and files are read from /proc")
+def test_no_thread_of_a_library_runs_in_the_zygote_and_nothing_is_told_to_its_makers(
+    tmp_path: Path,
+) -> None:
+    """What a thread held while a worker was forked would be held for ever in the worker."""
+    pytest.importorskip("openvino")
+    done = subprocess.run(
+        [sys.executable, "-c", ZYGOTE, str(tmp_path / "log")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    threads, files = done.stdout.splitlines()
+    harmless = "jemalloc_bg_thd"  # pyarrow's: jemalloc lets go of its locks when it is forked
+    assert len([name for name in ast.literal_eval(threads) if name != harmless]) == 1
+    assert "telemetry" not in files
+    assert "onnxruntime.db" not in files
