@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,28 +65,42 @@ def test_resume_alone_goes_on_with_all_that_was_planned(bench: Bench, tmp_path: 
     assert measured == {"finetune+int8", "majority"}
 
 
-def test_interrupting_keeps_what_was_measured(bench: Bench, tmp_path: Path) -> None:
-    options = ("--extension", str(CRASHING), "--recipe", "majority,finetune+sleeping")
+@pytest.mark.parametrize(
+    ("model", "slow"), [("tiny-bert", "finetune+sleeping"), ("minilm-bert", "finetune")]
+)
+def test_interrupting_keeps_what_was_measured(
+    bench: Bench, tmp_path: Path, forget: Callable[[], None], model: str, slow: str
+) -> None:
+    forget()
+    options = (
+        "--extension",
+        str(CRASHING),
+        "--recipe",
+        f"majority,{slow}",
+        "--model",
+        f"{model},none",
+    )
     started = subprocess.Popen(
         command(tmp_path / "output", *options),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         # A shell starts what runs in its background deaf to the signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     logs = tmp_path / "output" / "latest" / "logs"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not any(logs.glob("*sleeping*.build.log")):
+    while time.monotonic() < deadline and not any(logs.glob(f"*{slow.split('+')[-1]}*.build.log")):
         time.sleep(0.2)
-    time.sleep(2)
-    started.send_signal(signal.SIGINT)
+    time.sleep(3)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does: the workers get it too
     text, _ = started.communicate(timeout=60)
     assert started.returncode == pytest.ExitCode.INTERRUPTED
     assert "= leaderboard =" in text
     rows = Outcome(tmp_path / "output", subprocess.CompletedProcess([], 2, text, "")).rows
     assert rows["majority"]["status"] == "ok"
-    assert rows["finetune+sleeping"]["reason"] == "not measured"
+    assert rows[slow]["reason"] == "not measured"
 
 
 def test_a_run_that_cannot_keep_its_records_stops_and_says_so(bench: Bench, tmp_path: Path) -> None:

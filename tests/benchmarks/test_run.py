@@ -93,6 +93,36 @@ def test_pytest_benchmark_has_the_workers_durations(whole: Outcome) -> None:
         assert info["artifact_sha256"]
 
 
+def test_the_reference_against_itself_has_the_samples_of_both(whole: Outcome) -> None:
+    row = whole.rows["finetune"]
+    with np.load(
+        whole.folder / "samples" / "tiny__tiny-bert__finetune__cpu__s0.latency.npz"
+    ) as kept:
+        assert kept["reference_single"].shape == kept["candidate_single"].shape
+        assert (kept["reference_single"] != kept["candidate_single"]).any()
+    assert row["speedup_low"] < row["speedup"] < row["speedup_high"]
+
+
+def test_what_pytest_benchmark_saves_it_compares(bench: Bench, tmp_path: Path) -> None:
+    options = ("--recipe", "majority", "-k", "latency", f"--benchmark-storage={tmp_path / 'saved'}")
+    first = bench(*options, "--benchmark-autosave")
+    assert first.status == 0, first.text
+    assert len(list((tmp_path / "saved").rglob("0001_*.json"))) == 1
+    second = bench(*options, "--benchmark-compare")
+    assert second.status == 0, second.text
+    assert "Comparing against benchmarks from" in second.text
+    assert "(NOW)" in second.text
+    assert "(0001_" in second.text
+
+
+def test_without_a_network_each_row_says_what_to_do(bench: Bench, tmp_path: Path) -> None:
+    nowhere = {"LEANBOARD_CACHE": str(tmp_path / "empty"), "PIP_INDEX_URL": "http://127.0.0.1:9/"}
+    outcome = bench("--recipe", "majority", **nowhere)
+    assert outcome.status == pytest.ExitCode.TESTS_FAILED
+    assert "check the network" in outcome.rows["majority"]["reason"]
+    assert "Traceback" not in outcome.text
+
+
 def test_the_account_of_the_time_adds_up(whole: Outcome) -> None:
     account = json.loads((whole.folder / "run.json").read_text())["account"]
     wall = account.pop("wall")
@@ -243,7 +273,8 @@ def test_what_a_model_cannot_have_is_unsupported(bench: Bench) -> None:
     row = outcome.rows["finetune+distill:9"]
     assert (row["status"], row["quality"]) == ("unsupported", None)
     assert "this one has 4" in row["reason"]
-    assert "unsupported" in outcome.text
+    board = outcome.text[outcome.text.index("= leaderboard =") :]
+    assert "finetune+distill:9: unsupported: " in board
 
 
 def test_a_native_crash_fails_its_cell_alone(bench: Bench) -> None:

@@ -11,6 +11,10 @@ from tests.conftest import empty_cache
 
 RECIPES = (
     "finetune",
+    "finetune:0",
+    "student:2",
+    "finetune+int8",
+    "finetune+onnx-int8",
     "features+logistic",
     "tfidf-logistic",
     "static-embeddings+logistic",

@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 import models
 from benchmarks.measures import size
 from compressors.building import step_keys
+from compressors.features import Features
 from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
 from compressors.workbench import Workbench
-from models.artifact import open_artifact
+from models.artifact import Artifact, open_artifact
+from models.assets import MINILM
 from models.predictors import load_predictor
 from tasks import TASKS
+from tasks.assets import fetch
 from tests.compressors.artifacts import header, made, predict
 
 MODELS = ("minilm-bert", "minilm-roberta", "tiny-bert")
 
 
-def test_finetune_trains_everything() -> None:
-    base, tuned = header(made("finetune", "minilm-bert")), made("finetune", "minilm-bert")
-    assert {t["dtype"] for t in base.values()} == {"F32"}
+def of_minilm(artifact: Artifact) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the encoder's tensors as pretrained and as an artifact has them."""
+    from safetensors.numpy import load_file
+
+    before = load_file(fetch(MINILM) / "model.safetensors")
+    after = load_file(artifact.folder / "model.safetensors")
+    encoder = {f"bert.{name}" for name in before} & after.keys()
+    assert any("layer.5" in name for name in encoder)
+    return ({n: before[n.removeprefix("bert.")] for n in encoder}, {n: after[n] for n in encoder})
+
+
+def test_finetune_trains_every_layer_in_fp32() -> None:
+    tuned = made("finetune", "minilm-bert")
+    assert {t["dtype"] for t in header(tuned).values()} == {"F32"}
     assert tuned.manifest["labels"] == ["negative", "positive"]
-    assert predict(tuned).shape == (40, 2)
+    before, after = of_minilm(tuned)
+    weights = [name for name in before if name.endswith("dense.weight") and "pooler" not in name]
+    assert len(weights) == 6 * 3
+    assert all((before[name] != after[name]).any() for name in weights)
+
+
+def test_a_frozen_encoder_stays_as_it_was_pretrained() -> None:
+    before, after = of_minilm(made("finetune:0", "minilm-bert"))
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    assert all("pooler" in name for name in changed)
+
+
+def test_a_second_finetune_brings_back_what_pruning_took() -> None:
+    examples = TASKS["tiny"].splits()["train"]
+    texts, labels = [e.text for e in examples], np.array([e.label for e in examples], dtype=int)
+
+    def loss(recipe: str) -> float:
+        logits = load_predictor(made(recipe), "cpu", 1).predict(texts)
+        return float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean())
+
+    assert loss("finetune+prune-ffn:0.75+finetune") < loss("finetune+prune-ffn:0.75")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +180,23 @@ def test_prune_ffn_keeps_the_most_important_neurons() -> None:
     torch.testing.assert_close(out(torch.relu(into(x))), before)
 
 
-def test_features_are_computed_once_and_the_head_is_no_pickle() -> None:
+def test_features_are_computed_once(
+    forget: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed, apply = [], Features.apply
+
+    def counting(step: Features, *given: Any) -> Artifact:
+        computed.append(step)
+        return apply(step, *given)
+
+    monkeypatch.setattr(Features, "apply", counting)
+    forget()
+    for recipe in ("features+logistic", "features+pca:8+logistic", "features+logistic"):
+        made(recipe)
+    assert len(computed) == 1
+
+
+def test_the_head_on_features_is_no_pickle() -> None:
     artifact = made("features+logistic")
     names = sorted(f["name"] for f in artifact.manifest["files"])
     assert names == ["config.json", "head.safetensors", "model.safetensors", "tokenizer.json"]

@@ -19,3 +19,15 @@ def test_classes_keep_their_places(taught: tuple[int, ...]) -> None:
     assert intercept.shape == (4,)
     chosen = (features @ coef.T + intercept).argmax(axis=1)
     assert (chosen == targets).all()
+
+
+def test_values_are_fitted_by_ridge() -> None:
+    from sklearn.linear_model import Ridge
+
+    random = np.random.default_rng(0)
+    features = random.normal(size=(50, 3))
+    values = features @ [1.0, -2.0, 0.5] + 3
+    coef, intercept = linear_head.fit(features, values, "regression", outputs=1)
+    expected = Ridge(alpha=1.0).fit(features, values)
+    np.testing.assert_allclose(coef, [expected.coef_], rtol=1e-5)
+    np.testing.assert_allclose(intercept, [expected.intercept_], rtol=1e-5)

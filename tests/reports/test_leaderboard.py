@@ -93,6 +93,25 @@ def test_the_answer_names_only_rows_within_one_percent() -> None:
     assert alone[-1].endswith("no compressed row keeps --within 1%")
 
 
+def test_the_answer_names_the_smallest_the_fastest_and_the_most_accurate() -> None:
+    table = rows(run([*FOUR, *records("finetune+svd:8", 0.896, 20, 3.0)]))
+    *_, small, fast, best = recommended(table)
+    assert "of these the smallest is finetune+svd:8" in small
+    assert "of these the fastest is finetune+onnx-int8" in fast
+    assert "of these the most accurate is finetune+onnx " in best
+
+
+def test_the_front_and_the_best_of_each_column_are_marked() -> None:
+    lines = {
+        line.split()[1]: line for line in terminal(rows(run(FOUR)), {}).splitlines() if "◆" in line
+    }
+    assert lines.keys() >= {"finetune", "finetune+onnx", "finetune+onnx-int8"}
+    assert "finetune+distill:3" not in lines
+    assert "2.00 ms" not in lines["finetune+onnx-int8"]
+    assert lines["finetune+onnx-int8"].count("*") == 4  # MB, RAM, p50, times faster
+    assert lines["finetune"].count("*") == 1  # the quality
+
+
 def test_a_missing_measure_is_a_failure() -> None:
     row = rows(run([r for r in FOUR[:5] if r.measure != "memory"]))[0]
     assert (row["status"], row["reason"]) == ("failed", "not measured: memory")
