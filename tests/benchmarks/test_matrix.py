@@ -28,7 +28,7 @@ def test_quick_looks_at_three_models_from_eight_sides_and_mpnet_is_for_longer_ru
     assert min(recipes.values()) >= 8
     assert {cell.recipe for cell in cells} >= set(CONTROLS)
     large = {name for name, profile in PROFILES.items() if "mpnet-base" in profile.models}
-    assert large == {"full", "recommended"}
+    assert large == {"full"}
 
 
 def test_devices_that_are_not_there_are_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
