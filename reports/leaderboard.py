@@ -84,8 +84,21 @@ def disturbance(info: dict[str, Any]) -> str | None:
 
 
 def notes(table: list[Row], run: Run) -> list[str]:
-    """Say of single rows what their figures do not."""
-    return [*_zeros(table, run), *_two_speeds(table)]
+    """Say of the run and of single rows what the figures do not."""
+    return [*_unfinished(run), *_zeros(table, run), *_two_speeds(table)]
+
+
+def _unfinished(run: Run) -> list[str]:
+    """Say that a run was interrupted, and how it goes on."""
+    planned: dict[str, list[str]] = run.info["planned"]
+    found = {(record.cell_id, record.measure) for record in run.records}
+    lacking = [cell for cell, measures in planned.items() if {(cell, m) for m in measures} - found]
+    if not lacking:
+        return []
+    return [
+        f"this run is not finished: {len(lacking)} of its {len(planned)} cells lack a measure; "
+        "pytest benchmarks/ --resume goes on with the latest run"
+    ]
 
 
 def _two_speeds(table: list[Row]) -> list[str]:

@@ -101,6 +101,7 @@ def test_interrupting_keeps_what_was_measured(
     rows = Outcome(tmp_path / "output", subprocess.CompletedProcess([], 2, text, "")).rows
     assert rows["majority"]["status"] == "ok"
     assert rows[slow]["reason"] == "not measured"
+    assert "this run is not finished: 1 of its 2 cells" in text
 
 
 def test_a_run_that_cannot_keep_its_records_stops_and_says_so(bench: Bench, tmp_path: Path) -> None:

@@ -117,6 +117,15 @@ def test_a_missing_measure_is_a_failure() -> None:
     assert (row["status"], row["reason"]) == ("failed", "not measured: memory")
 
 
+def test_an_interrupted_run_says_so_and_how_it_goes_on() -> None:
+    assert notes(rows(run(FOUR)), run(FOUR)) == []
+    begun = run(FOUR)
+    begun.info["planned"] |= {"t/m/student:3/cpu/s0": MEASURES}
+    text = terminal(rows(begun), {"of_rows": notes(rows(begun), begun)})
+    assert "this run is not finished: 1 of its 5 cells lack a measure" in text
+    assert "--resume" in text
+
+
 def test_measures_of_two_artifacts_are_no_row() -> None:
     other = records("finetune", 0.9, 100, 1.0)
     mixed = [*FOUR[:4], Record(**{**vars(other[4]), "artifact_sha256": "another"})]
