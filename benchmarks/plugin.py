@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -233,6 +234,17 @@ def _seeds(values: list[str]) -> tuple[int, ...]:
         if not (seed.isascii() and seed.isdecimal() and int(seed) < 2**32):
             raise SelectionError(f"--seed needs whole numbers from 0 to 4294967295, got '{seed}'")
     return tuple(map(int, seeds))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for garbage less often: of 40,000 tests none is, and to look takes a fifth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, *before[1:])
+    try:
+        return (yield)
+    finally:
+        gc.set_threshold(*before)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
