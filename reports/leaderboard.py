@@ -91,8 +91,12 @@ def notes(table: list[Row], run: Run) -> list[str]:
 def _unfinished(run: Run) -> list[str]:
     """Say that a run was interrupted, and how it goes on."""
     planned: dict[str, list[str]] = run.info["planned"]
-    found = {(record.cell_id, record.measure) for record in run.records}
-    lacking = [cell for cell, measures in planned.items() if {(cell, m) for m in measures} - found]
+    found = newest(run.records)
+    lacking = [
+        cell
+        for cell, measures in planned.items()
+        if any((cell, measure) not in found for measure in measures)
+    ]
     if not lacking:
         return []
     return [

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.measures.measure import Measure, Metrics, NotMeasured
+from benchmarks.measures.measure import Measure, Metrics, NotMeasured, after
 from benchmarks.measures.requests import Requests
 from benchmarks.workers import Worker, WorkerError
 from models.artifact import Artifact, read_manifest
@@ -115,12 +115,11 @@ def _neighbours(session: Session, cell: Cell, reference: Cell | None) -> Iterato
 
     What is to be trained first would keep this row waiting; a reference against itself is timed alone.
     """
-    if reference in (None, cell) or cell not in session.planned:
+    if reference in (None, cell):
         return
-    planned = list(session.planned)
     waiting = (
         other
-        for other in planned[planned.index(cell) + 1 :]
+        for other in after(session.planned, cell)
         if other.reference == reference != other
         and "latency" in session.planned[other]
         and (other.id, "latency") not in session.records

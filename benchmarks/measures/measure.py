@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,12 @@ class NotMeasured(Exception):
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
         self.status, self.reason = status, reason
+
+
+def after(cells: Iterable[Cell], cell: Cell) -> list[Cell]:
+    """Return the cells that come after one; none if it is not among them."""
+    ordered = list(cells)
+    return ordered[ordered.index(cell) + 1 :] if cell in ordered else []
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from benchmarks import machine
-from benchmarks.measures.measure import Measure, Metrics
+from benchmarks.measures.measure import Measure, Metrics, after
 from benchmarks.measures.requests import Requests, evaluated
 from benchmarks.workers import Worker, WorkerError
 from models.artifact import Artifact, read_manifest
@@ -80,12 +80,12 @@ class Subjects:
 
     def get(self, session: Session, cell: Cell) -> Worker:
         """Return a cell's process; the next cell's is started beside it, if that one is built."""
+        if self._waiting and self._waiting[0] == cell and not self._waiting[1].closed:
+            worker, self._waiting = self._waiting[1], None
+            worker.resume()
+            return worker
         following = _next(session, cell)
         with session.account.spend("starting workers"):
-            if self._waiting and self._waiting[0] == cell and not self._waiting[1].closed:
-                worker, self._waiting = self._waiting[1], None
-                worker.resume()
-                return worker
             self.close()
             worker = _start(session, cell)
             if following:
@@ -110,11 +110,9 @@ def _start(session: Session, cell: Cell) -> Worker:
 
 def _next(session: Session, cell: Cell) -> Cell | None:
     """Return the cell whose memory is measured next, if the store has its artifact."""
-    planned = list(session.planned)
-    after = planned[planned.index(cell) + 1 :] if cell in session.planned else []
     waiting = (
         other
-        for other in after
+        for other in after(session.planned, cell)
         if (other.id, "memory") not in session.records
         and not {"memory", "accuracy", "latency"}.isdisjoint(session.planned[other])
     )

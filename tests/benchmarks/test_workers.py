@@ -124,6 +124,18 @@ def test_stopping_a_dead_worker_hides_nothing(extension: str) -> None:
     assert worker.closed
 
 
+def test_a_worker_that_was_killed_while_it_was_stopped_says_so(extension: str) -> None:
+    with subject(extension) as worker:
+        worker.pause()
+        os.kill(worker.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while psutil.pid_exists(worker.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        with pytest.raises(WorkerCrashed, match="SIGKILL"), awake(worker):
+            worker.call("add", a=1, b=1)
+        assert worker.closed
+
+
 def test_a_killed_yardstick_costs_one_cell(tmp_path: Path) -> None:
     session = SimpleNamespace(yardstick=None, folder=tmp_path)
     assert Session.gflops(session) > 0

@@ -44,6 +44,7 @@ def test_finetune_trains_every_layer_in_fp32() -> None:
     tuned = made("finetune", "minilm-bert")
     assert {t["dtype"] for t in header(tuned).values()} == {"F32"}
     assert tuned.manifest["labels"] == ["negative", "positive"]
+    assert predict(tuned).shape == (40, 2)
     before, after = of_minilm(tuned)
     weights = [name for name in before if name.endswith("dense.weight") and "pooler" not in name]
     assert len(weights) == 6 * 3

@@ -88,7 +88,7 @@ def write_roberta(folder: Path) -> None:
 for name, write in (("tiny-mpnet", write_mpnet), ("tiny-roberta", write_roberta)):
     MODELS[name] = Model(name, name, TINY, "1", "nothing", "none", write, pretrained=False)
 
-MODEL_NAMES = ("tiny-bert", "minilm-roberta", "tiny-mpnet", "tiny-roberta")
+MODEL_NAMES = ("tiny-bert", "minilm-bert", "minilm-roberta", "tiny-mpnet", "tiny-roberta")
 
 
 def description(artifact: Artifact) -> dict[str, Any]:
