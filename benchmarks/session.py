@@ -22,10 +22,10 @@ from benchmarks.account import Account
 from benchmarks.artifacts import BUILD, BUILD_METRICS, Artifacts, assets_of
 from benchmarks.matrix import Cell
 from benchmarks.measures import MEASURES
-from benchmarks.measures.latency import awake
 from benchmarks.measures.measure import NotMeasured
 from benchmarks.measures.memory import Subjects
 from benchmarks.measures.requests import Requests, requests_of
+from benchmarks.measures.turns import awake
 from benchmarks.options import Options
 from benchmarks.other_work import OtherWork
 from benchmarks.progress import Progress

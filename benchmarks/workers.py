@@ -40,7 +40,7 @@ TEMPORARY_BYTES = 71
 `/pymp-xxxxxxxx/listener-xxxxxxxx` are 32 of them."""
 OWNER = "leanboard-"
 """Begins the name of a file that says which process a temporary folder belongs to."""
-PRELOAD = ("benchmarks.zygote", "benchmarks.measures.latency", "torch", "tokenizers")
+PRELOAD = ("benchmarks.zygote", "benchmarks.measures.turns", "torch", "tokenizers")
 """What the zygote imports, so that a forked worker starts in 0.3 s instead of 3."""
 PRELOAD_FOR = {
     "PyTorch": (

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice, pairwise
@@ -25,7 +26,15 @@ from reports.facts import Answers, CellFacts, RunFacts, facts_of
 from reports.limits import FIRST, SECOND, spreads
 from reports.night import NIGHT_JSON
 from reports.records import read_run
-from reports.verdicts import FAIL_ON, OK, RED, REGRESSED, VOID, Comparison
+from reports.verdicts import (
+    FAIL_ON,
+    NOT_JUDGED,
+    OK,
+    RED,
+    REGRESSED,
+    VOID,
+    Comparison,
+)
 
 Change = Callable[[CellFacts, np.random.Generator], CellFacts]
 CELLS = 50
@@ -131,9 +140,8 @@ def drawn_nights(
     """Return rows on nights drawn again, against baselines of so many drawn nights."""
     drawing = Drawing(runs, cells)
     red = void = 0
-    caught = dict.fromkeys(SLOWER, 0)
-    judged = dict.fromkeys(SLOWER, 0)
-    allowed = dict.fromkeys(SLOWER, 0)
+    verdicts: dict[float, Counter[str]] = {factor: Counter() for factor in SLOWER}
+    cells_judged = dict.fromkeys(SLOWER, 0)
     for block in range(10):
         baseline = baseline_of([drawing.night(number) for number in range(nights)])
         for number in range(total // 10):
@@ -145,19 +153,25 @@ def drawn_nights(
                 found = compare(baseline, drawing.night(number, factor))
                 for verdict in found.verdicts:
                     if verdict.metric == "latency":
-                        judged[factor] += 1
+                        cells_judged[factor] += 1
                         if (verdict.detectable or 1) <= factor - 1:
-                            allowed[factor] += 1
-                            caught[factor] += verdict.verdict == REGRESSED
+                            verdicts[factor][verdict.verdict] += 1
     shown = f"{red} of {total} ({red / total:.1%}), {void} void"
     rows = [[f"nights of {cells} cells drawn again: red by latency", shown]]
-    for factor in SLOWER:
-        share = f"{allowed[factor] / judged[factor]:.0%} of the cells allow it"
-        text = f"{caught[factor]} of {allowed[factor]}" if allowed[factor] else "none"
-        if allowed[factor]:
-            text += f" ({caught[factor] / allowed[factor]:.1%})"
-        rows.append([f"drawn again, {factor - 1:+.0%} latency: found ({share})", text])
+    for factor, of in verdicts.items():
+        share = f"{of.total() / cells_judged[factor]:.0%} of the cells allow it"
+        rows.append([f"drawn again, {factor - 1:+.0%} latency: found ({share})", found_of(of)])
     return rows
+
+
+def found_of(verdicts: Counter[str]) -> str:
+    """Tell what was found from what was missed, and from what a disturbed night left open."""
+    if not verdicts:
+        return "none"
+    judged = verdicts.total() - sum(verdicts[verdict] for verdict in NOT_JUDGED)
+    found = verdicts[REGRESSED]
+    share = f" ({found / judged:.1%})" if judged else ""
+    return f"{found} of {judged} that were judged{share}; {verdicts.total() - judged} disturbed"
 
 
 def larger(metric: str, factor: float) -> Change:

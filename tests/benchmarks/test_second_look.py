@@ -14,7 +14,7 @@ import pytest
 from benchmarks import gate, machine
 from benchmarks.matrix import Cell
 from benchmarks.measures import MEASURES, latency
-from benchmarks.measures.latency import Pair
+from benchmarks.measures.turns import Pair
 from benchmarks.options import Options
 from benchmarks.session import Session
 from benchmarks.workers import WorkerCrashed

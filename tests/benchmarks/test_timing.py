@@ -19,9 +19,9 @@ import pytest
 
 from benchmarks.extensions import module_name
 from benchmarks.machine import cpu_of
-from benchmarks.measures.latency import ROUNDS, Timed, rounds_that_last, time_pairs
 from benchmarks.measures.memory import Subject
 from benchmarks.measures.requests import Requests, requests_of
+from benchmarks.measures.turns import ROUNDS, Timed, rounds_that_last, time_pairs
 from benchmarks.workers import Worker
 from compressors.building import build
 from models.predictors import load_predictor
@@ -31,7 +31,7 @@ from tests.conftest import TINY
 
 THREADS = 2
 REFERENCE = "finetune:0"  # trains in seconds, and predicts as `finetune` does
-TIMED = "benchmarks.measures.latency:Timed"
+TIMED = "benchmarks.measures.turns:Timed"
 BARE = f"{module_name(Path(__file__))}:Bare"
 
 
@@ -280,7 +280,7 @@ def test_turns_are_a_b_b_a_and_the_machine_is_measured_before_each_of_the_refere
 
 
 def test_what_is_timed_must_be_what_was_right(requests: Requests, tmp_path: Path) -> None:
-    from benchmarks.measures.latency import WrongLogits
+    from benchmarks.measures.turns import WrongLogits
 
     folder = build("finetune", "tiny-bert", "tiny", 0, "cpu", THREADS, lambda *_: None)
     subject = Subject(folder, "cpu", THREADS)

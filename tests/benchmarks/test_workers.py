@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from benchmarks.extensions import module_name
-from benchmarks.measures.latency import awake
+from benchmarks.measures.turns import awake
 from benchmarks.session import Session
 from benchmarks.workers import (
     Worker,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from reports.facts import RunFacts
 from reports.studies import gate
+from reports.verdicts import OK, REFERENCE_MOVED, REGRESSED, VOID
 from tests.reports.nights import night
 
 
@@ -29,7 +31,16 @@ def test_healthy_nights_are_green_and_slow_ones_found() -> None:
     rows = gate.drawn_nights(runs, 10, total=100, cells=10)
     assert int(rows[0][1].split()[0]) <= 4  # at a true 1 % five or more have a chance of 0.3 %
     assert rows[-1][0].startswith("drawn again, +20% latency")
-    assert float(rows[-1][1].rpartition("(")[2].rstrip("%)")) > 99
+    found, _, disturbed = rows[-1][1].rpartition("; ")
+    assert float(found.rpartition("(")[2].rstrip("%)")) > 99
+    assert disturbed == "0 disturbed"
+
+
+def test_a_disturbed_night_is_no_miss() -> None:
+    """Of ten slow cells one was missed and two could not be judged: seven of eight were found."""
+    verdicts = Counter({REGRESSED: 7, OK: 1, VOID: 1, REFERENCE_MOVED: 1})
+    assert gate.found_of(verdicts) == "7 of 8 that were judged (87.5%); 2 disturbed"
+    assert gate.found_of(Counter({VOID: 2})) == "0 of 0 that were judged; 2 disturbed"
 
 
 def test_changes_of_every_cell_are_counted() -> None:
