@@ -60,7 +60,7 @@ RECOMMENDED = (
             ),
             Choice(
                 "finetune+distill:4+trim-vocab:12000+openvino-int4",
-                "the smallest and the fastest within 1 %",
+                "the smallest and the fastest within 1 % on validation",
                 *(0.9989, 0.9897, 0.9806, 8.66, 10.12, 4.40, 674),
             ),
             Choice(

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from compressors.sample import refuse_few
 from compressors.step import PRETRAINED, PYTORCH, Step, headline
 from models.networks import LAYERS
 
@@ -60,6 +61,7 @@ def input_norms(
     from models.sparse import layer_matrices
 
     ids = workbench.tokens(source, "train")["input_ids"]
+    refuse_few(len(ids))
     maps = layer_matrices(network.to(workbench.device))
     squares = [torch.zeros_like(linear.weight[0]) for linear in maps]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BATCH = 32
 FEWEST = 8
-"""Texts that calibration needs: the ranges of one or two say nothing of the others."""
+"""Texts that it needs at least: what one or two say is not what the others would."""
 
 
 def batches(
@@ -27,10 +27,14 @@ def batches(
 
     Yields:
         `input_ids` and `attention_mask` [batch, tokens] and `labels` [batch], on the device.
+
+    Raises:
+        ValueError: there are fewer than `FEWEST`.
     """
     import torch
 
     data = workbench.tokens(source, "train")
+    refuse_few(len(data))
     drawn = np.random.default_rng(workbench.seed).permutation(len(data))[:examples]
     rows = data.select(drawn).sort("length")
     for start in range(0, len(rows), BATCH):
@@ -55,11 +59,19 @@ def calibration(
     from models.tokenization import tokenize
 
     texts = workbench.texts("train")
-    if len(texts) < FEWEST:
-        raise ValueError(
-            f"ranges of activations are measured on training texts: {len(texts)} are too few, "
-            f"{FEWEST} are needed"
-        )
+    refuse_few(len(texts))
     drawn = np.random.default_rng(workbench.seed).permutation(len(texts))[:examples]
     chosen = tokenize(workbench.tokenizer(source), [texts[i] for i in drawn])
     return [pad([ids], pad_id)._asdict() for ids in chosen]
+
+
+def refuse_few(texts: int) -> None:
+    """Refuse to measure activations on fewer than `FEWEST` texts.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    if texts < FEWEST:
+        raise ValueError(
+            f"activations are measured on training texts: {texts} are too few, {FEWEST} are needed"
+        )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compressors import STEPS
+from compressors.finetune import Finetune
 from compressors.step import PYTORCH, Step, headline_name
 from models.predictors import PYTORCH as RUNTIME
 from models.predictors import RUNTIMES, pytorch
@@ -99,4 +100,12 @@ class Sleeping(Raising):
         time.sleep(600)
 
 
-STEPS |= {step.name: step for step in (Crashing, Raising, Sleeping)}
+@dataclass(frozen=True)
+class Diverging(Finetune):
+    """Learns in such steps that its weights overflow."""
+
+    name: ClassVar[str] = "diverging"
+    learning_rate: float = 1e30
+
+
+STEPS |= {step.name: step for step in (Crashing, Raising, Sleeping, Diverging)}

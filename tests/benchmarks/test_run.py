@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -304,15 +305,19 @@ def test_a_native_crash_fails_its_cell_alone(bench: Bench) -> None:
     assert board.count("failed") >= len(recipes)
 
 
-def test_a_step_that_raises_is_tried_once_for_all_that_build_on_it(bench: Bench) -> None:
+def test_a_step_that_fails_is_tried_once_for_all_that_build_on_it(bench: Bench) -> None:
     recipes = ("finetune+raising", "finetune+raising+int8")
-    outcome = bench("--extension", str(CRASHING), "--recipe", ",".join(("finetune", *recipes)))
+    together = ",".join(("finetune", *recipes, "diverging"))
+    outcome = bench("--extension", str(CRASHING), "--recipe", together)
     for recipe in recipes:
         assert outcome.rows[recipe]["status"] == "failed"
         assert "ValueError: this step never works" in outcome.rows[recipe]["reason"]
     logs = (outcome.folder / "logs").glob("*raising*.build.log")
     assert sum("never works" in log.read_text() for log in logs) == 1
     assert outcome.rows["finetune"]["status"] == "ok"
+    diverged = outcome.rows["diverging"]
+    assert diverged["status"] == "failed"
+    assert re.search(r"the loss is (nan|inf) at step \d+: stopped", diverged["reason"])
 
 
 def test_a_build_that_takes_too_long_is_a_timeout(bench: Bench) -> None:

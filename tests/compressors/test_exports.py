@@ -175,16 +175,28 @@ def test_ranges_are_measured_on_training_texts_alone() -> None:
 
 
 def test_one_text_is_no_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ranges (calibration), of importance (batches), and of the norms of what weights read."""
     from pathlib import Path
 
-    from compressors.sample import calibration
+    from datasets import Dataset
+
+    from compressors.prune_wanda import input_norms
+    from compressors.sample import batches, calibration
     from compressors.workbench import Workbench
     from tasks import TASKS
 
+    one = Dataset.from_dict({"input_ids": [[101, 102]], "length": [2], "labels": [0]})
     monkeypatch.setattr(Workbench, "texts", lambda *_: ["one text"])
+    monkeypatch.setattr(Workbench, "tokens", lambda *_: one)
     bench = Workbench(TASKS["tiny"], 0, "cpu", 1, Path(), lambda *_: None)
-    with pytest.raises(ValueError, match="training texts: 1 are too few, 8 are needed"):
-        calibration(bench, made("finetune"), 0, 50)
+    source = made("finetune")
+    for read in (
+        lambda: calibration(bench, source, 0, 50),
+        lambda: next(batches(bench, source, 0, 50)),
+        lambda: input_norms(None, source, bench, 50),
+    ):
+        with pytest.raises(ValueError, match="training texts: 1 are too few, 8 are needed"):
+            read()
 
 
 def test_a_network_without_tables_has_no_int4_embeddings() -> None:

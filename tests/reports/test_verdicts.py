@@ -14,6 +14,7 @@ import pytest
 
 from reports import night as report
 from reports.baselines import Baseline, BaselineError, merged, of_run, promote
+from reports.changes import changes
 from reports.comparison import against, between, compare, refuse_if_not_green
 from reports.facts import Answers, CellFacts, RunFacts, facts_of
 from reports.history import drift
@@ -309,6 +310,25 @@ def test_what_changed_is_named_above_the_verdicts() -> None:
     assert lines[4].startswith("note: the latency limits of 1 cells are those of the prior")
     assert lines[5].startswith(f"regressed: {CELL} latency: slower by more than")
     assert "2.014x -> 1.678x (20.0% worse)" in lines[6]
+
+
+@pytest.mark.parametrize(
+    ("machine", "info", "line"),
+    [
+        ({"governor": "powersave"}, {}, "governor: performance -> powersave"),
+        ({"system": "Linux 6.9"}, {}, "kernel: Linux 6.8 -> Linux 6.9"),
+        ({"cpu": "Other CPU"}, {}, "processor: Some CPU -> Other CPU"),
+        ({"instructions": ["avx2", "amx"]}, {}, "instruction sets: avx2 -> avx2 amx"),
+        ({}, {"threads": 1}, "threads: 2 -> 1"),
+        ({}, {"assets": {"minilm": "b" * 64}}, f"minilm: {'a' * 12} -> {'b' * 12}"),
+        ({}, {"assets": {}}, f"minilm: {'a' * 12} -> none"),
+    ],
+)
+def test_each_suspect_has_a_line(machine: dict[str, Any], info: dict[str, Any], line: str) -> None:
+    known = MACHINE | {"governor": "performance", "system": "Linux 6.8"}
+    before = {"machine": known, "threads": 2, "assets": {"minilm": "a" * 64}}
+    assert changes(before, before) == []
+    assert changes(before, before | {"machine": known | machine} | info) == [line]
 
 
 @pytest.mark.parametrize(
