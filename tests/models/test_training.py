@@ -29,6 +29,50 @@ def test_how_to_compute_is_chosen_once(
     assert choices == [True, True]
 
 
+def test_a_batch_in_parts_teaches_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long texts go through a large network a few at a time; the step is that of the whole batch."""
+    import torch
+    from datasets import Dataset
+
+    MODELS["tiny-bert"].write(tmp_path)
+    monkeypatch.setattr(training, "bf16_is_fast", lambda _: False)
+    monkeypatch.setattr(training, "MIN_STEPS", 6)
+    ids = [[101, *range(2000 + i, 2006 + i), 102] for i in range(64)]
+    data = Dataset.from_dict({"input_ids": ids, "length": [8] * 64, "labels": [0, 1] * 32})
+
+    def gradients(parts: int) -> tuple[set[int], list[torch.Tensor]]:
+        monkeypatch.setattr(training, "MOST_ACTIVATIONS", 32 * 8 * 48 * 4 // parts)
+        rows: set[int] = set()
+        found: list[torch.Tensor] = []
+
+        def loss(network: Any, batch: dict[str, Any]) -> Any:
+            rows.add(len(batch["input_ids"]))
+            return network(**batch).loss
+
+        torch.manual_seed(0)
+        network = load_classifier(tmp_path, 2)
+        weight = network.classifier.weight
+        weight.register_post_accumulate_grad_hook(lambda w: found.append(w.grad.clone()))
+        train(
+            network,
+            data,
+            pad_id=0,
+            epochs=1,
+            learning_rate=1e-3,
+            seed=0,
+            device="cpu",
+            loss=loss,
+        )
+        return rows, found
+
+    sizes, whole = gradients(1)
+    parted_sizes, parted = gradients(4)
+    assert (sizes, parted_sizes) == ({32}, {8})
+    assert len(parted) == 4 * len(whole)
+    for step, gradient in enumerate(whole):  # a part adds to those before it
+        assert torch.allclose(parted[4 * step + 3], gradient, rtol=1e-3, atol=1e-5)
+
+
 def test_training_that_diverges_stops_and_says_at_which_step(tmp_path: Any) -> None:
     import torch
     from datasets import Dataset
