@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BATCH = 8
 """Each text counts by itself; 32 documents of 256 tokens took `mpnet-base` 7.8 GiB of gradients."""
 FEWEST = 8
-"""Texts that it needs at least: what one or two say is not what the others would."""
+"""Texts that are needed at least: what one or two say is not what the others would."""
 
 
 def batches(

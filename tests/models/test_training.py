@@ -29,6 +29,19 @@ def test_how_to_compute_is_chosen_once(
     assert choices == [True, True]
 
 
+def learn(network: Any, data: Any, loss: training.Loss, epochs: int) -> None:
+    train(
+        network,
+        data,
+        pad_id=0,
+        epochs=epochs,
+        learning_rate=1e-4,
+        seed=0,
+        device="cpu",
+        loss=loss,
+    )
+
+
 def test_a_batch_in_parts_teaches_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long texts go through a large network a few at a time; the step is that of the whole batch."""
     import torch
@@ -53,16 +66,7 @@ def test_a_batch_in_parts_teaches_the_same(tmp_path: Any, monkeypatch: pytest.Mo
         network = load_classifier(tmp_path, 2)
         weight = network.classifier.weight
         weight.register_post_accumulate_grad_hook(lambda w: found.append(w.grad.clone()))
-        train(
-            network,
-            data,
-            pad_id=0,
-            epochs=1,
-            learning_rate=1e-3,
-            seed=0,
-            device="cpu",
-            loss=loss,
-        )
+        learn(network, data, loss, epochs=1)
         return rows, found
 
     sizes, whole = gradients(1)
@@ -89,16 +93,7 @@ def test_training_that_diverges_stops_and_says_at_which_step(tmp_path: Any) -> N
         return value * torch.nan if len(calls) == 3 else value
 
     with pytest.raises(TrainingDiverged, match="the loss is nan at step 2: stopped"):
-        train(
-            network,
-            data,
-            pad_id=0,
-            epochs=3,
-            learning_rate=1e-4,
-            seed=0,
-            device="cpu",
-            loss=loss,
-        )
+        learn(network, data, loss, epochs=3)
     assert len(calls) == 3
 
 
