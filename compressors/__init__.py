@@ -47,6 +47,7 @@ from compressors.svd_embeddings import SvdEmbeddings
 from compressors.svd_plain import SvdPlain
 from compressors.tfidf_logistic import TfidfLogistic
 from compressors.trim_vocab import TrimVocab
+from compressors.trim_vocab_train import TrimVocabTrain
 
 STEPS: dict[str, type[Step]] = {
     step.name: step
@@ -73,6 +74,7 @@ STEPS: dict[str, type[Step]] = {
         PruneMovement,
         Prune2of4,
         TrimVocab,
+        TrimVocabTrain,
         MaxTokens,
         Bf16,
         Int8,

@@ -6,7 +6,8 @@ import hashlib
 import importlib.metadata
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,8 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
     steps = recipe.steps
     keys = step_keys(recipe, job.model, job.task, job.seed, job.device)
     artifact = _base(job.model, job.task, job.store) if job.model else None
+    if artifact:
+        _refuse(steps, keys, artifact, job.store)
     teacher: Artifact | None = None
     for index, (step, key) in enumerate(zip(steps, keys, strict=True)):
         prefix = str(Recipe(steps[: index + 1]))
@@ -155,6 +158,15 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
     return artifact
 
 
+def _refuse(steps: tuple[Step, ...], keys: list[str], start: Artifact, store: Store) -> None:
+    for step, key in zip(steps, keys, strict=True):
+        if step.pins():
+            return  # what comes after has another model's files
+        if not store.has(key):
+            with _named(step):
+                step.refuse(start)
+
+
 def _base(model: Model, task: Task, store: Store) -> Artifact:
     """Put the pretrained model itself in the store."""
 
@@ -187,16 +199,22 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
-def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, prefix: str) -> None:
-    reset_peak()
-    started = time.perf_counter()
+@contextmanager
+def _named(step: Step) -> Iterator[None]:
     try:
-        made = step.apply(parent, bench)
+        yield
     except OSError:
         raise  # the store says what is wrong with the disk
     except Exception as error:
         root = _root(error)
         raise StepFailed(f"{step}: {type(root).__name__}: {_first_line(root)}") from error
+
+
+def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, prefix: str) -> None:
+    reset_peak()
+    started = time.perf_counter()
+    with _named(step):
+        made = step.apply(parent, bench)
     cost = {
         "step": str(step),
         "family": step.family,

@@ -34,8 +34,6 @@ class Int4Weights(Step):
 
     group: int = 32
     """Neighbouring weights of a row that share a scale: 32, 64 or 128."""
-    int8_embeddings: bool = True
-    """Store the word embeddings in int8 rows; they are dequantized when they are looked up."""
 
     def plan(self, before: Plan, device: str) -> Plan:
         plan = super().plan(before, device)

@@ -31,9 +31,6 @@ class Int8Compiled(Step):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "torchao")
     extras: ClassVar[dict[str, str]] = {"torchao": "torchao"}
 
-    int8_embeddings: bool = True
-    """Store the word embeddings in int8 rows too; they are dequantized when they are looked up."""
-
     def plan(self, before: Plan, device: str) -> Plan:
         needs_compiler()
         return super().plan(before, device)

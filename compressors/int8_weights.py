@@ -19,7 +19,7 @@ class Int8Weights(Step):
     """Round the weights to int8 with one scale a row (LLM.int8's storage, arXiv 2208.07339).
 
     Activations stay in fp32, so each product first converts the weights: on a CPU it saves bytes,
-    not time.
+    not time. The rows of the word embeddings are converted when they are looked up.
     """
 
     name: ClassVar[str] = "int8-weights"
@@ -29,9 +29,6 @@ class Int8Weights(Step):
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "torchao")
     extras: ClassVar[dict[str, str]] = {"torchao": "torchao"}
-
-    int8_embeddings: bool = True
-    """Store the word embeddings in int8 rows too; they are dequantized when they are looked up."""
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         from torchao.quantization import Int8WeightOnlyConfig, quantize_
@@ -53,8 +50,7 @@ def store(
     """Write a network whose linear layers torchao has quantized, its word embeddings in int8 too."""
     from models import int8_tables, torchao_weights
 
-    if step.int8_embeddings:
-        int8_tables.quantize_tables(network)
+    int8_tables.quantize_tables(network)
     torchao_weights.save(network, workbench.folder)
     workbench.keep(source, "tokenizer.json")
     return workbench.seal(source, format=step.produces)

@@ -141,6 +141,9 @@ class Step:
         """Return the revisions of the models that it reads beside its source."""
         return []
 
+    def refuse(self, start: Artifact) -> None:
+        """Raise what the files of the recipe's pretrained model already forbid, before any step."""
+
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         """Make the new artifact in `workbench.folder`; `source` is never changed."""
         raise NotImplementedError

@@ -34,27 +34,34 @@ class TrimVocab(Step):
     unlabelled: bool = True
     """Count the unlabelled text beside the training text."""
 
+    def refuse(self, start: Artifact) -> None:
+        from models import vocabulary
+
+        tokenizer, config = described(start)
+        vocabulary.check(tokenizer)
+        kept = indispensable(tokenizer, config)
+        if self.tokens is not None and self.tokens <= len(kept):
+            raise self.nothing_left(kept)
+
+    def nothing_left(self, kept: set[str]) -> Exception:
+        from models.vocabulary import VocabularyError
+
+        return VocabularyError(
+            f"no word is left: {len(kept)} special tokens and single characters always stay, "
+            f"at most {self.tokens} were asked for"
+        )
+
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         from models import vocabulary
 
         assert source
-        tokenizer = json.loads((source.folder / "tokenizer.json").read_text(encoding="utf-8"))
-        config = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
-        vocabulary.check(tokenizer)
-        ids = vocabulary.ids_of(tokenizer)
-        pad_id = config.get("pad_token_id") or 0
-        named = set(token_ids(config).values())
-        # RoBERTa and MPNet count positions from the padding's id: what lies below it stays too.
-        kept = vocabulary.indispensable(tokenizer)
-        kept |= {token for token, id in ids.items() if id in named or id <= pad_id}
-        names = {id: token for token, id in ids.items()}
+        tokenizer, config = described(source)
+        kept = indispensable(tokenizer, config)
+        names = {id: token for token, id in vocabulary.ids_of(tokenizer).items()}
         counts = {names[id]: count for id, count in self.counts(source, workbench).items()}
         chosen = vocabulary.choose(tokenizer, counts, kept, self.tokens)
         if chosen == kept:
-            raise vocabulary.VocabularyError(
-                f"no word is left: {len(kept)} special tokens and single characters always stay, "
-                f"at most {self.tokens} were asked for"
-            )
+            raise self.nothing_left(kept)
         renumbered = vocabulary.cut(tokenizer, chosen)
         if (source.folder / "model.safetensors").exists():
             slice_table(source, workbench, list(renumbered))
@@ -72,6 +79,27 @@ class TrimVocab(Step):
         splits = ("train", "unlabelled") if self.unlabelled else ("train",)
         rows = tokenize(workbench.tokenizer(source), workbench.texts(*splits))
         return Counter(id for row in rows for id in row)
+
+
+def described(artifact: Artifact) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an artifact's `tokenizer.json` and `config.json`."""
+    names = ("tokenizer.json", "config.json")
+    tokenizer, config = (
+        json.loads((artifact.folder / name).read_text(encoding="utf-8")) for name in names
+    )
+    return tokenizer, config
+
+
+def indispensable(tokenizer: dict[str, Any], config: dict[str, Any]) -> set[str]:
+    """Return the tokens that stay whatever the text needs."""
+    from models import vocabulary
+
+    named = set(token_ids(config).values())
+    # RoBERTa and MPNet count positions from the padding's id: what lies below it stays too.
+    pad_id = config.get("pad_token_id") or 0
+    ids = vocabulary.ids_of(tokenizer)
+    kept = {token for token, id in ids.items() if id in named or id <= pad_id}
+    return kept | vocabulary.indispensable(tokenizer)
 
 
 def token_ids(config: dict[str, Any]) -> dict[str, int]:

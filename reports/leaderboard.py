@@ -85,7 +85,7 @@ def disturbance(info: dict[str, Any]) -> str | None:
 
 def notes(table: list[Row], run: Run) -> list[str]:
     """Say of the run and of single rows what the figures do not."""
-    return [*_unfinished(run), *_zeros(table, run), *_two_speeds(table)]
+    return [*_unfinished(run), *_zeros(table, run), *_two_speeds(table), *_shared(run)]
 
 
 def _unfinished(run: Run) -> list[str]:
@@ -116,6 +116,23 @@ def _two_speeds(table: list[Row]) -> list[str]:
                 f"{f' (p95 {tail:.2f} ms)' if tail else ''}; faster is of all"
             )
     return list(dict.fromkeys(said))
+
+
+def _shared(run: Run) -> list[str]:
+    """Say of how many steps the rows' artifacts are made, and how many were taken for that."""
+    steps, chains, taken = 0, 0, {}
+    for record in newest(run.records).values():
+        lineage = record.facts.get("lineage") or []
+        steps, chains = steps + len(lineage), chains + bool(lineage)
+        cell = [record.cell[name] for name in ("task", "seed", "device")]
+        for one in lineage:
+            taken[(*cell, one.get("parent"), one.get("step"))] = one.get("seconds") or 0.0
+    if len(taken) == steps:
+        return []
+    return [
+        f"{steps} steps make these {chains} rows, {len(taken)} were taken, in "
+        f"{sum(taken.values()):,.0f} s: what begins alike is built once"
+    ]
 
 
 def _zeros(table: list[Row], run: Run) -> list[str]:

@@ -107,16 +107,6 @@ def test_int8_stores_8_bits_a_weight_embeddings_included(name: str) -> None:
     assert figures["macs"] == before["macs"]
 
 
-def test_embeddings_can_stay_as_they_are(tmp_path: Path) -> None:
-    from compressors.int8_weights import Int8Weights
-
-    source = made("finetune", MINILM)
-    kept = applied(Int8Weights(int8_embeddings=False), source, tmp_path / "kept")
-    assert header(kept)[f"{WORDS}.weight"]["dtype"] == "F32"
-    both = made("finetune+int8-weights", MINILM)
-    assert np.abs(predict(kept) - predict(both)).max() < 0.05
-
-
 def test_int4_stores_two_weights_a_byte() -> None:
     artifact = made("finetune+int4-weights", MINILM)
     after = header(artifact)

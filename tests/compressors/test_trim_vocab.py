@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compressors.building import StepFailed
+from compressors.finetune import Finetune
 from compressors.trim_vocab import TrimVocab
 from compressors.workbench import Workbench
 from models import MODELS, vocabulary
@@ -258,21 +259,26 @@ def test_a_number_keeps_the_most_frequent_tokens(model: str) -> None:
     assert max(counts[token] for token in counts.keys() - kept) <= least
 
 
-def test_unlabelled_text_is_an_option(tmp_path: Path) -> None:
-    source = made("finetune")
-    alone = TrimVocab(unlabelled=False).apply(source, bench(tmp_path))
+def test_unlabelled_text_is_an_option() -> None:
+    source, alone = made("finetune"), made("finetune+trim-vocab-train")
     assert rows(alone) < rows(made("finetune+trim-vocab"))
     counted = [load_predictor(a, "cpu", 1).predict(texts("train")) for a in (source, alone)]
     np.testing.assert_array_equal(*counted)
 
 
-def test_a_vocabulary_trimmed_to_nothing_is_refused() -> None:
+def test_a_vocabulary_trimmed_to_nothing_is_refused_before_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def trained(*_: object) -> None:
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr(Finetune, "apply", trained)
     with pytest.raises(
         StepFailed,
         match=r"trim-vocab:500: .*no word is left: \d+ special tokens and single characters always "
         "stay, at most 500 were asked for",
     ):
-        made("finetune+trim-vocab:500")
+        made("finetune:1+trim-vocab:500")
 
 
 def test_other_kinds_of_tokenizer_are_refused() -> None:

@@ -233,3 +233,23 @@ def cascade(speedup: float, p50: float = 1.0) -> list[Record]:
     found[0].facts["families"] = ["training", "distillation", "quantization", "cascade"]
     found[-1].metrics["latency_single_p50_ms"] = Metric(p50, "ms", True)
     return found
+
+
+def test_what_begins_alike_is_counted_once() -> None:
+    def step(name: str, parent: str, seconds: float) -> dict[str, Any]:
+        return {"step": name, "parent": parent, "seconds": seconds}
+
+    first, second = step("finetune", "base", 100.0), step("distill:3", "tuned", 200.0)
+    found = [
+        *records("finetune", 0.9, 100, 1.0),
+        *records("finetune+distill:3", 0.9, 70, 2.0),
+        *records("finetune+distill:3+int8", 0.9, 20, 4.0),
+    ]
+    chains = ([first], [first, second], [first, second, step("int8", "taught", 4.0)])
+    for record, lineage in zip((r for r in found if r.measure == "build"), chains, strict=True):
+        record.facts["lineage"] = lineage
+    table = rows(run(found))
+    assert notes(table, run(found)) == [
+        "6 steps make these 3 rows, 3 were taken, in 304 s: what begins alike is built once"
+    ]
+    assert not notes(table, run(found[: len(found) // 3]))
