@@ -6,14 +6,17 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import indent
 from typing import Any
 
 from models.artifact import MANIFEST, Artifact
 from models.cascade import confidence_of, parts_of
+from models.predictors import RUNTIMES
 from models.segments import SEPARATOR
+from models.zipped import ARCHIVE, SUFFIX, pack, unpacked
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,11 @@ rows = table["embeddings"].astype("float32")  # [vocabulary, outputs]
 known = [[token for token in text.ids if token != {unknown_id}] for text in encoded]
 means = [rows[ids].mean(axis=0) if ids else 0 * rows[0] for ids in known]
 logits = numpy.stack(means) + table["intercept"]"""
+UNZIPPED = f"""\
+import zipfile
+
+zipfile.ZipFile("{ARCHIVE}").extractall()
+"""
 CASCADE = """\
 from contextlib import chdir
 import numpy
@@ -220,6 +228,14 @@ def _cascade(artifact: Artifact, folder: Path) -> Shipped:
     return Shipped(loading, " ".join(notes))
 
 
+def _zipped(artifact: Artifact, folder: Path) -> Shipped:
+    """What the format inside ships, in one archive again."""
+    with unpacked(artifact) as inner, TemporaryDirectory() as scratch:
+        shipped = SHIPPED[inner.format](inner, Path(scratch))
+        pack({path.name: path for path in Path(scratch).iterdir()}, folder / ARCHIVE)
+    return replace(shipped, loading=UNZIPPED + shipped.loading)
+
+
 def _files(loading: str, *names: str) -> Ship:
     """Copy the files of a format that its runtime opens by itself."""
 
@@ -253,6 +269,7 @@ SHIPPED: dict[str, Ship] = {
     "cascade": _cascade,
 }
 """What writes each format. Add yours with one line."""
+SHIPPED |= {format + SUFFIX: _zipped for format in SHIPPED if format + SUFFIX in RUNTIMES}
 
 
 def _write_tokenizer(

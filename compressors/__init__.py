@@ -48,6 +48,7 @@ from compressors.svd_plain import SvdPlain
 from compressors.tfidf_logistic import TfidfLogistic
 from compressors.trim_vocab import TrimVocab
 from compressors.trim_vocab_train import TrimVocabTrain
+from compressors.zip import Zip
 
 STEPS: dict[str, type[Step]] = {
     step.name: step
@@ -92,6 +93,7 @@ STEPS: dict[str, type[Step]] = {
         OpenVinoInt8,
         OpenVinoInt4,
         Cascade,
+        Zip,
         Features,
         Pca,
         Logistic,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.measures import weights
 from benchmarks.measures.measure import Measure, Metrics
-from benchmarks.measures.weights import WEIGHT_FILES, Weight, read_weights
+from benchmarks.measures.weights import Weight, read_weights, weight_bytes
 from compressors.lora import ADAPTER
 from models.artifact import FIRST_TOKEN, Artifact
 from models.store import kept_facts
@@ -56,13 +56,13 @@ def measure(artifact: Artifact) -> dict[str, Any]:
     size = sum(file["bytes"] for file in files)
     weights = [weight for file in files for weight in read_weights(artifact.folder / file["name"])]
     parameters = sum(weight.count for weight in weights)
-    weight_bytes = sum(f["bytes"] for f in files if f["name"].endswith(WEIGHT_FILES))
+    stored = sum(weight_bytes(artifact.folder / file["name"]) for file in files)
     return {
         "size_bytes": size,
         "zipped_bytes": sum(_zipped(artifact.folder / file["name"]) for file in files),
         "parameters": parameters,
         "nonzero_parameters": sum(weight.nonzero for weight in weights),
-        "bits_per_parameter": 8 * weight_bytes / parameters if parameters else None,
+        "bits_per_parameter": 8 * stored / parameters if parameters else None,
         "macs": _macs(artifact, weights),
         "bytes_per_extra_task": _bytes_of(artifact, ADAPTER),
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import numpy as np
@@ -144,11 +146,28 @@ def _openvino(path: Path) -> Iterator[Weight]:
         yield Weight(layer.attrib["name"], shape, nonzero, multiplies)
 
 
+def _zip(path: Path) -> Iterator[Weight]:
+    with TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+        for name in archive.namelist():
+            yield from read_weights(Path(folder) / name)
+
+
 READERS: dict[str, Callable[[Path], Iterator[Weight]]] = {
     ".safetensors": _safetensors,
     ".onnx": _onnx,
     ".xml": _openvino,
+    ".zip": _zip,
 }
 """How the weights of a file are read, by the end of its name."""
 WEIGHT_FILES = (".safetensors", ".onnx", ".bin")
 """Ends of the names of files that hold nothing but weights, or next to nothing."""
+
+
+def weight_bytes(path: Path) -> int:
+    """Return what a file's weights take on the disk; of an archive what they take when deflated."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        return sum(e.compress_size for e in entries if e.filename.endswith(WEIGHT_FILES))
+    return path.stat().st_size if path.name.endswith(WEIGHT_FILES) else 0

@@ -13,6 +13,7 @@ import numpy as np
 
 from models.artifact import Artifact, open_artifact
 from models.cascade import parts_of
+from models.zipped import SUFFIX, described
 
 
 class Predictor(Protocol):
@@ -113,12 +114,17 @@ RUNTIMES: dict[str, Runtime] = {
     "cascade": CASCADE,
 }
 """Format of an artifact to the runtime that executes it. Add yours with one line."""
+RUNTIMES |= {
+    format + SUFFIX: replace(runtime, predictor="models.predictors.zipped:load")
+    for format, runtime in RUNTIMES.items()
+    if runtime in (ONNX_RUNTIME, OPENVINO)
+}
 
 
 def modules_of(artifact: Artifact) -> list[str]:
     """Return what loading an artifact imports: its runtime's modules and its architecture's.
 
-    Of a cascade those of both its parts.
+    Of a cascade those of both its parts, of a zipped one those of what is in it.
     """
     runtime = RUNTIMES[artifact.format]
     modules = [*runtime.modules, runtime.predictor.partition(":")[0]]
@@ -126,7 +132,8 @@ def modules_of(artifact: Artifact) -> list[str]:
     if any(module.startswith("transformers.") for module in modules) and config.exists():
         kind = json.loads(config.read_text(encoding="utf-8"))["model_type"].replace("-", "_")
         modules.append(f"transformers.models.{kind}.modeling_{kind}")
-    for part in parts_of(artifact):
+    inner = [described(artifact)] if artifact.format.endswith(SUFFIX) else parts_of(artifact)
+    for part in inner:
         modules += modules_of(part)
     return modules
 

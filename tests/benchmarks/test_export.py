@@ -120,6 +120,11 @@ RECIPES = {
     "linear": "tfidf-logistic",
     "static-linear": "static-embeddings+logistic",
     "cascade": "finetune+distill:1+onnx-int8+cascade:0.9",
+    "onnx-zipped": "finetune+onnx+zip",
+    "onnx-int8-zipped": "finetune+onnx-int8+zip",
+    "openvino-zipped": "finetune+openvino+zip",
+    "openvino-int8-zipped": "finetune+openvino-int8+zip",
+    "openvino-int4-zipped": "finetune+openvino-int4+zip",
 }
 ON_A_GPU = {"pytorch-fp16", "pytorch-fp8"}
 
@@ -147,7 +152,7 @@ def test_every_format_opens_without_leanboard(recipe: str, tmp_path: Path) -> No
     loader = pytorch.load if artifact.format.startswith("pytorch") else load_predictor
     predictor = loader(artifact, "cpu", 1)  # of what is compiled, the network that is compiled
     expected = np.concatenate([predictor.predict([text]) for text in texts])
-    most = 26 if artifact.format == "cascade" else 8
+    most = {"cascade": 26}.get(artifact.format, 11 if recipe.endswith("+zip") else 8)
     found = opened(tmp_path, texts, shipped.loading, most)
     np.testing.assert_allclose(found, expected, atol=0.02 if "bf16" in recipe else 1e-3)
 

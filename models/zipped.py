@@ -1,0 +1,42 @@
+"""Zipped artifacts: every file that prediction needs in one archive, unpacked when it is loaded."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from models.artifact import Artifact
+
+SUFFIX = "-zipped"
+"""What a format's name ends with once its files are zipped."""
+ARCHIVE = "model.zip"
+FIRST_DAY = (1980, 1, 1, 0, 0, 0)
+"""The date of every file in an archive: the same files make the same bytes."""
+
+
+def pack(files: dict[str, Path], target: Path) -> None:
+    """Write an archive of files, by their names in it, deflated."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, path in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, FIRST_DAY)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+
+
+def described(artifact: Artifact) -> Artifact:
+    """Return what an artifact is when it is unpacked, by its manifest alone; most are that already."""
+    format = artifact.format.removesuffix(SUFFIX)
+    return replace(artifact, manifest=artifact.manifest | {"format": format})
+
+
+@contextmanager
+def unpacked(artifact: Artifact) -> Iterator[Artifact]:
+    """Lend what a zipped artifact holds, in a folder that goes away."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with zipfile.ZipFile(artifact.folder / ARCHIVE) as archive:
+            archive.extractall(folder)
+        yield replace(described(artifact), folder=Path(folder))

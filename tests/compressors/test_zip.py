@@ -1,0 +1,56 @@
+"""Zipped artifacts: the same files and the same answers in fewer bytes."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.measures import size
+from models.artifact import Artifact
+from models.predictors import RUNTIMES, modules_of
+from models.zipped import ARCHIVE, pack
+from tests.compressors.artifacts import made, predict
+
+CHAINS = ("finetune+onnx", "finetune+onnx-int8", "finetune+openvino", "finetune+openvino-int4")
+
+
+def both(chain: str) -> tuple[Artifact, Artifact]:
+    if "openvino" in chain:
+        pytest.importorskip("openvino")
+    return made(chain), made(f"{chain}+zip")
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_same_files_are_one_smaller_archive(chain: str) -> None:
+    source, zipped = both(chain)
+    assert [file["name"] for file in zipped.manifest["files"]] == [ARCHIVE]
+    with zipfile.ZipFile(zipped.folder / ARCHIVE) as archive:
+        inside = {name: archive.read(name) for name in archive.namelist()}
+    needed = [file["name"] for file in source.manifest["files"] if file["needed"]]
+    assert inside == {name: (source.folder / name).read_bytes() for name in needed}
+    before, after = size.measure(source), size.measure(zipped)
+    assert after["size_bytes"] == (zipped.folder / ARCHIVE).stat().st_size
+    assert after["size_bytes"] < 0.95 * before["size_bytes"]
+    assert after["bits_per_parameter"] < before["bits_per_parameter"]
+    for name in ("parameters", "nonzero_parameters", "macs"):
+        assert after[name] == before[name]
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_it_answers_the_same_in_the_same_runtime(chain: str) -> None:
+    source, zipped = both(chain)
+    np.testing.assert_array_equal(predict(source), predict(zipped))
+    own, inner = RUNTIMES[zipped.format], RUNTIMES[source.format]
+    assert (own.name, own.control) == (inner.name, inner.control)
+    assert set(modules_of(source)) < set(modules_of(zipped))
+
+
+def test_the_same_files_make_the_same_archive(tmp_path: Path) -> None:
+    source, zipped = both("finetune+onnx-int8")
+    again = tmp_path / ARCHIVE
+    names = [file["name"] for file in source.manifest["files"] if file["needed"]]
+    pack({name: source.folder / name for name in reversed(names)}, again)
+    assert again.read_bytes() == (zipped.folder / ARCHIVE).read_bytes()
