@@ -84,8 +84,8 @@ def test_movement_learns_which_weights_to_mask_and_leaves_a_stock_file() -> None
         zero = weight == 0
         assert zero.sum() == round(0.8 * weight.size)
         assert (weight[~zero] != before[name][~zero]).mean() > 0.9  # it was fine-tuned
-        # By chance 0.8 of its zeros would be among the smallest, by magnitude all of them.
-        assert (smallest[name][zero] == 0).mean() < 0.97
+        # Some are not among the smallest: the scores, which start as magnitudes, have learnt.
+        assert 0.8 < (smallest[name][zero] == 0).mean() < 1
     assert artifact.manifest["labels"] == ["negative", "positive"]
 
 
