@@ -122,7 +122,11 @@ def recommended() -> str:
         parts.append(tabulate(lines, headers, disable_numparse=True))
         parts.append(f"{found.machine}; {found.versions}\n")
     return "\n".join(
-        [*parts, "kept of the reference's quality: chosen on validation, reported on test"]
+        [
+            *parts,
+            "kept of the reference's quality: chosen on validation, reported on test",
+            "for other models and tasks nothing was chosen: --profile full and chains look at them",
+        ]
     )
 
 

@@ -143,6 +143,11 @@ def select(selection: Selection) -> list[Cell]:
         if recipe.needs_model or device == "cpu"
         if not (recipe.needs_model and model == NO_MODEL)
     }
+    if not any(chosen.values()):
+        raise SelectionError(
+            f"profile '{selection.profile}' has no recipe for model {', '.join(models)} on task "
+            f"{', '.join(tasks)}; say which with --recipe"
+        )
     if not cells:
         recipes = dict.fromkeys(str(recipe) for of_model in chosen.values() for recipe in of_model)
         raise SelectionError(

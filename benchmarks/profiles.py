@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 from benchmarks.recommended import RECOMMENDED
 
@@ -146,8 +147,21 @@ class Profile:
     def recipes_for(self, task: str, model: str, device: str) -> tuple[str, ...]:
         """Return the recipes of a task and a model on a device."""
         by = self.recipes_of
-        everywhere = by.get(f"{task}/{model}") or by.get(model, self.recipes)
+        everywhere = by.get(f"{task}/{model}", by.get(model, self.recipes))
         return (*everywhere, *self.recipes_on.get(device, ()))
+
+
+CHOSEN = {
+    f"{measured.task}/{measured.model}": (
+        *CONTROLS,
+        REFERENCE,
+        *(choice.recipe for choice in measured.choices),
+    )
+    for measured in RECOMMENDED
+}
+"""By task/model; see recommended.py."""
+CHOSEN_TASKS = tuple(dict.fromkeys(measured.task for measured in RECOMMENDED))
+CHOSEN_MODELS = tuple(dict.fromkeys(measured.model for measured in RECOMMENDED))
 
 
 PROFILES: dict[str, Profile] = {
@@ -194,17 +208,10 @@ PROFILES: dict[str, Profile] = {
         validation=True,
     ),
     "recommended": Profile(
-        tasks=tuple(dict.fromkeys(measured.task for measured in RECOMMENDED)),
-        models=tuple(dict.fromkeys(measured.model for measured in RECOMMENDED)),
+        tasks=CHOSEN_TASKS,
+        models=CHOSEN_MODELS,
         recipes=(*CONTROLS, *POST_TRAINING),
-        recipes_of={
-            f"{measured.task}/{measured.model}": (
-                *CONTROLS,
-                REFERENCE,
-                *(c.recipe for c in measured.choices),
-            )
-            for measured in RECOMMENDED
-        },
+        recipes_of=dict.fromkeys(map("/".join, product(CHOSEN_TASKS, CHOSEN_MODELS)), ()) | CHOSEN,
         shifted_cap=500,
         validation=True,
     ),

@@ -28,7 +28,12 @@ def test_quick_looks_at_three_models_from_eight_sides_and_mpnet_is_for_longer_ru
     assert min(recipes.values()) >= 8
     assert {cell.recipe for cell in cells} >= set(CONTROLS)
     large = {name for name, profile in PROFILES.items() if "mpnet-base" in profile.models}
-    assert large == {"full"}
+    assert large == {"full", "recommended"}
+    assert {
+        cell.task
+        for cell in select(Selection(profile="recommended", devices=("cpu",)))
+        if cell.model == "mpnet-base"
+    } == {"movies"}
 
 
 def test_devices_that_are_not_there_are_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
