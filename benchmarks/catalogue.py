@@ -71,7 +71,11 @@ def chains() -> str:
     for step in known:
         starts = ", ".join(step.accepts)
         made = dict.fromkeys(step.format_after(before) for before in step.accepts)
-        makes = "the same" if list(made) == list(step.accepts) else ", ".join(made)
+        makes = (
+            "the same"
+            if list(made) == list(step.accepts) and not step.produces
+            else ", ".join(made)
+        )
         lines.append(f"| `{step}` | {step.family} | {starts} | {makes} |")
     lines += ["", "| from the format | go on with | run by |", "|---|---|---|"]
     for format in formats:
