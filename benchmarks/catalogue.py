@@ -9,6 +9,7 @@ from benchmarks.profiles import PROFILES
 from benchmarks.recommended import RECOMMENDED
 from compressors import STEPS
 from compressors.recipe import parse_recipe
+from compressors.step import Step
 from models import MODELS
 from models.predictors import RUNTIMES
 from tasks import TASKS
@@ -39,7 +40,7 @@ def steps() -> str:
             low, high = own.metadata["low"], own.metadata["high"]
             value = f"\n  {step.name}:N  {kind} from {low} to {high}, by default {default}"
         says = (inspect.getdoc(step) or "").splitlines()[0]
-        formats = f"{' or '.join(step.accepts)} -> {step.produces or 'the same'}"
+        formats = f"{' or '.join(step.accepts)} -> {_makes(step())}"
         devices = "" if len(step.devices) > 1 else f"; on {step.devices[0]} only"
         cards.append(f"{step.name} ({step.family})\n  {says}\n  {formats}{devices}{value}")
     return "\n\n".join(cards)
@@ -51,6 +52,8 @@ def recipes() -> str:
     for name, profile in PROFILES.items():
         devices = {f"on {device}": more for device, more in profile.recipes_on.items()}
         for model, chosen in {"": profile.recipes, **profile.recipes_of, **devices}.items():
+            if not chosen:
+                continue
             width = max(map(len, chosen))
             lines = [f"  {r:<{width}}  {', '.join(parse_recipe(r).families)}" for r in chosen]
             of_model = f", {model}" if model else ""
@@ -70,19 +73,18 @@ def chains() -> str:
     lines = ["| step | family | starts from | makes |", "|---|---|---|---|"]
     for step in known:
         starts = ", ".join(step.accepts)
-        made = dict.fromkeys(step.format_after(before) for before in step.accepts)
-        makes = (
-            "the same"
-            if list(made) == list(step.accepts) and not step.produces
-            else ", ".join(made)
-        )
-        lines.append(f"| `{step}` | {step.family} | {starts} | {makes} |")
+        lines.append(f"| `{step}` | {step.family} | {starts} | {_makes(step)} |")
     lines += ["", "| from the format | go on with | run by |", "|---|---|---|"]
     for format in formats:
         after = ", ".join(f"`{step}`" for step in known if format in step.accepts)
         runtime = RUNTIMES[format].name if format in RUNTIMES else "nothing: go on"
         lines.append(f"| {format} | {after or 'nothing: it is the end'} | {runtime} |")
     return "\n".join(lines)
+
+
+def _makes(step: Step) -> str:
+    made = list(dict.fromkeys(step.format_after(before) for before in step.accepts))
+    return "the same" if made == list(step.accepts) and step.produces is None else ", ".join(made)
 
 
 def _seeds(count: int) -> str:

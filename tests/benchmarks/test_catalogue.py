@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.catalogue import LISTS
 from benchmarks.matrix import Selection, select, without_each_step
+from benchmarks.profiles import PROFILES
+from benchmarks.recommended import RECOMMENDED
 from compressors import STEPS
 from models import MODELS
 from tasks import TASKS
@@ -16,7 +18,15 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
-    ("what", "names"), [("tasks", TASKS), ("models", MODELS), ("steps", STEPS), ("chains", STEPS)]
+    ("what", "names"),
+    [
+        ("tasks", TASKS),
+        ("models", MODELS),
+        ("steps", STEPS),
+        ("chains", STEPS),
+        ("recipes", dict.fromkeys(PROFILES, 0)),
+        ("recommended", {found.model: 0 for found in RECOMMENDED}),
+    ],
 )
 def test_nothing_is_left_out(what: str, names: dict[str, object]) -> None:
     text = LISTS[what]()
