@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 OPENVINO = "openvino"
 MODEL = "openvino.xml"
+
+
+class UnknownOperation(RuntimeError):
+    """A network that cannot be converted; the message names the operations."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,23 @@ def convert(source: Artifact, outputs: int) -> tuple[Any, dict[str, Any]]:
 
     Returns:
         the OpenVINO model, and what its manifest says of it: the id that pads `input_ids` …
+
+    Raises:
+        UnknownOperation: OpenVINO does not know an operation of the network.
     """
     import openvino
+    from openvino.frontend import OpConversionFailure
 
     from models.exporting import example, load_for_export
 
     network = load_for_export(source.folder, outputs)
     ids, mask = example()
-    model = openvino.convert_model(
-        network, example_input={"input_ids": ids, "attention_mask": mask}
-    )
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    try:
+        model = openvino.convert_model(network, example_input=inputs)
+    except OpConversionFailure as error:
+        unknown = ", ".join(sorted(set(re.findall(r"\w+::\w+", str(error)))))
+        raise UnknownOperation(f"OpenVINO does not know {unknown or error}") from error
     for port, name in zip(model.inputs, ("input_ids", "attention_mask"), strict=True):
         port.get_tensor().set_names({name})
         port.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))

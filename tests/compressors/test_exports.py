@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from benchmarks.measures import size
 from compressors import openvino_int4
+from compressors.building import StepFailed
 from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
 from models import MODELS
@@ -243,3 +245,22 @@ def test_a_network_is_converted_once_for_all_its_quantizers(
         recipe = parse_recipe(f"finetune+{quantizer}")
         assert recipe.prefixes == ["finetune", f"finetune+{runtime}", str(recipe.built)]
         assert str(recipe) == f"finetune+{quantizer}"
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_an_operation_that_a_runtime_does_not_know_is_named_in_one_line(
+    runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from models.exporting import LogitsOnly
+
+    exactly = LogitsOnly.forward
+
+    def with_airy(self: LogitsOnly, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        return torch.special.airy_ai(exactly(self, input_ids, attention_mask))
+
+    monkeypatch.setattr(LogitsOnly, "forward", with_airy)
+    with pytest.raises(StepFailed, match=rf"^{runtime}: .*airy_ai") as failed:
+        made(f"finetune+prune-magnitude:0.31+{runtime}")
+    assert "\n" not in str(failed.value)
