@@ -106,6 +106,10 @@ CHAINS = (
     "finetune+distill:4+trim-vocab:12000+openvino-int4",
     "finetune+distill:3+trim-vocab+openvino-int4+cascade:0.6",
     "finetune+distill:3+trim-vocab+openvino-int4+cascade:0.7",
+    "finetune+trim-vocab:14000+distill-long:4+openvino-int4+zip",
+    "finetune+trim-vocab:12000+distill-long:3+openvino-int4+zip",
+    "finetune+trim-vocab:12000+distill-long:3+onnx-int8+zip",
+    "finetune+trim-vocab:12000+distill-long:3+openvino-int4+cascade:0.6",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 CHAINS_FOR_LONG_TEXTS = (

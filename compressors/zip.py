@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from compressors.step import Step
+from models.predictors import RUNTIMES
 from models.zipped import SUFFIX
 
 if TYPE_CHECKING:
@@ -24,13 +25,7 @@ class Zip(Step):
 
     name: ClassVar[str] = "zip"
     family: ClassVar[str] = "conversion"
-    accepts: ClassVar[tuple[str, ...]] = (
-        "onnx",
-        "onnx-int8",
-        "openvino",
-        "openvino-int8",
-        "openvino-int4",
-    )
+    accepts: ClassVar[tuple[str, ...]] = tuple(f for f in RUNTIMES if f + SUFFIX in RUNTIMES)
     produces: ClassVar[str | None] = None
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ()
