@@ -210,6 +210,11 @@ def test_a_pruned_row_says_that_its_dense_file_gains_nothing() -> None:
         "finetune+prune-magnitude:0.5 of m: 40% of its parameters are zero; a dense file and dense "
         "kernels gain nothing by them (100.0 MB, 70.0 MB zipped)"
     ]
+    found[2].metrics["zipped_bytes"] = Metric(100e6, "", None)
+    assert notes(rows(pruned), pruned) == [
+        "finetune+prune-magnitude:0.5 of m: 40% of its parameters are zero; the zipped file is "
+        "smaller by them, dense kernels gain nothing"
+    ]
 
 
 def test_a_cascade_says_what_its_median_hides() -> None:
