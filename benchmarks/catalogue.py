@@ -131,7 +131,7 @@ def recommended() -> str:
         [
             *parts,
             "kept of the reference's quality: chosen on validation, reported on test",
-            "for other models and tasks nothing was chosen: --profile full and chains look at them",
+            "for other models and tasks nothing was chosen: name their recipes, or --profile full",
         ]
     )
 

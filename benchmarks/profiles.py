@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
 
 from benchmarks.recommended import RECOMMENDED
 
@@ -155,19 +154,6 @@ class Profile:
         return (*everywhere, *self.recipes_on.get(device, ()))
 
 
-CHOSEN = {
-    f"{measured.task}/{measured.model}": (
-        *CONTROLS,
-        REFERENCE,
-        *(choice.recipe for choice in measured.choices),
-    )
-    for measured in RECOMMENDED
-}
-"""By task/model; see recommended.py."""
-CHOSEN_TASKS = tuple(dict.fromkeys(measured.task for measured in RECOMMENDED))
-CHOSEN_MODELS = tuple(dict.fromkeys(measured.model for measured in RECOMMENDED))
-
-
 PROFILES: dict[str, Profile] = {
     "smoke": Profile(
         tasks=("movies",),
@@ -212,10 +198,17 @@ PROFILES: dict[str, Profile] = {
         validation=True,
     ),
     "recommended": Profile(
-        tasks=CHOSEN_TASKS,
-        models=CHOSEN_MODELS,
-        recipes=(*CONTROLS, *POST_TRAINING),
-        recipes_of=dict.fromkeys(map("/".join, product(CHOSEN_TASKS, CHOSEN_MODELS)), ()) | CHOSEN,
+        tasks=tuple(dict.fromkeys(measured.task for measured in RECOMMENDED)),
+        models=tuple(dict.fromkeys(measured.model for measured in RECOMMENDED)),
+        recipes=(),
+        recipes_of={
+            f"{measured.task}/{measured.model}": (
+                *CONTROLS,
+                REFERENCE,
+                *(choice.recipe for choice in measured.choices),
+            )
+            for measured in RECOMMENDED
+        },
         shifted_cap=500,
         validation=True,
     ),

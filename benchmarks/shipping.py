@@ -6,7 +6,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import indent
@@ -233,7 +233,8 @@ def _zipped(artifact: Artifact, folder: Path) -> Shipped:
     with unpacked(artifact) as inner, TemporaryDirectory() as scratch:
         shipped = SHIPPED[inner.format](inner, Path(scratch))
         pack({path.name: path for path in Path(scratch).iterdir()}, folder / ARCHIVE)
-    return replace(shipped, loading=UNZIPPED + shipped.loading)
+    note = "It unpacks beside itself: the folder must be writable."
+    return Shipped(UNZIPPED + shipped.loading, f"{note} {shipped.note}".strip())
 
 
 def _files(loading: str, *names: str) -> Ship:

@@ -120,7 +120,7 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
     keys = step_keys(recipe, job.model, job.task, job.seed, job.device)
     artifact = _base(job.model, job.task, job.store) if job.model else None
     if artifact:
-        _refuse(steps, keys, artifact, job.store)
+        _refuse(steps, keys, artifact, job)
     teacher: Artifact | None = None
     for index, (step, key) in enumerate(zip(steps, keys, strict=True)):
         prefix = str(Recipe(steps[: index + 1]))
@@ -158,11 +158,12 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
     return artifact
 
 
-def _refuse(steps: tuple[Step, ...], keys: list[str], start: Artifact, store: Store) -> None:
-    for step, key in zip(steps, keys, strict=True):
+def _refuse(steps: tuple[Step, ...], keys: list[str], start: Artifact, job: Job) -> None:
+    for end, (step, key) in enumerate(zip(steps, keys, strict=True), 1):
         if step.pins():
-            return  # what comes after has another model's files
-        if not store.has(key):
+            return  # it reads another model, and may have put that one's files in their place
+        if not job.store.has(key):
+            job.progress(0.0, str(Recipe(steps[:end])))  # what fails from here on is this step
             with _named(step):
                 step.refuse(start)
 

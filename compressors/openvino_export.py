@@ -61,8 +61,9 @@ def convert(source: Artifact, outputs: int) -> tuple[Any, dict[str, Any]]:
     try:
         model = openvino.convert_model(network, example_input=inputs)
     except OpConversionFailure as error:
-        unknown = ", ".join(sorted(set(re.findall(r"\w+::\w+", str(error)))))
-        raise UnknownOperation(f"OpenVINO does not know {unknown or error}") from error
+        if unknown := re.search(r"No conversion rule found for operations: (.+)", str(error)):
+            raise UnknownOperation(f"OpenVINO does not know {unknown[1]}") from error
+        raise
     for port, name in zip(model.inputs, ("input_ids", "attention_mask"), strict=True):
         port.get_tensor().set_names({name})
         port.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))

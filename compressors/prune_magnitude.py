@@ -20,7 +20,7 @@ class PruneMagnitude(Step):
 
     Han et al. 2015, arXiv 1506.02626; of BERT: Gordon et al. 2020, arXiv 2002.08307. A dense file
     and a dense kernel gain nothing from zeros: the row's bytes, memory and latency stay as they
-    were. What changes is `nonzero_parameters`, and `zipped_bytes` for whoever ships it zipped.
+    were. What changes is `nonzero_parameters`, and the bytes of a chain that ends with `zip`.
     A `finetune` or `distill` that follows keeps the zeros.
     """
 

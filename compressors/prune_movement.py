@@ -46,7 +46,7 @@ class PruneMovement(Step):
     epochs: int = 3
     learning_rate: float = 1e-4
     warm_up: float = 0.1
-    """Share of the training before the first weight is masked: the scores need something to say."""
+    """Share of the training before the first weight is masked."""
     cool_down: float = 0.3
     """Share of the training after the last weight was masked: the network recovers."""
 

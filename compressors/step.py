@@ -70,7 +70,7 @@ class Step:
     accepts: ClassVar[tuple[str, ...]]
     """Formats that it can start from."""
     produces: ClassVar[str | None]
-    """Format that it makes; None: the one that it got."""
+    """Format that it makes; None: what `format_after` makes of the one that it got, by default that."""
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda", "mps")
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
     """Distributions whose versions change the result."""

@@ -63,8 +63,8 @@ CASCADE = "cascade"
 """The family of what asks a second model about some texts."""
 MANY_ZEROS = 0.1
 """Share of the parameters from which on a row is told to have zeros."""
-ZIPPED_ALREADY = 0.98
-"""A file that deflates to more than this share of its bytes is deflated."""
+ZIPPED = "-zipped"
+"""What a format's name ends with where its files are zipped."""
 DISTURBING = 0.05
 """Share of the processors that others may take while rows are timed, and nothing is said of it."""
 MEASURED = ROW_FIELDS[ROW_FIELDS.index("quality_metric") :]
@@ -121,7 +121,7 @@ def _two_speeds(table: list[Row]) -> list[str]:
 
 
 def _shared(run: Run) -> list[str]:
-    """Say of how many steps the rows' artifacts are made, and how many were taken for that."""
+    """Say of how many steps the rows' artifacts are made, and how many of those differ."""
     steps, chains, taken = 0, 0, {}
     for record in newest(run.records).values():
         lineage = record.facts.get("lineage") or []
@@ -132,8 +132,8 @@ def _shared(run: Run) -> list[str]:
     if len(taken) == steps:
         return []
     return [
-        f"{steps} steps make these {chains} rows, {len(taken)} were taken, in "
-        f"{sum(taken.values()):,.0f} s: what begins alike is built once"
+        f"{steps} steps make these {chains} rows, and {len(taken)} of them differ: what begins alike "
+        f"is built once ({sum(taken.values()):,.0f} s in all, in this run or before)"
     ]
 
 
@@ -152,7 +152,7 @@ def _zeros(table: list[Row], run: Run) -> list[str]:
             zipped: Any = records[cell_id(row), "size"].metrics["zipped_bytes"].value
             says = (
                 "the zipped file is smaller by them, dense kernels gain nothing"
-                if zipped > ZIPPED_ALREADY * row["size_bytes"]
+                if records[cell_id(row), "build"].facts.get("format", "").endswith(ZIPPED)
                 else "a dense file and dense kernels gain nothing by them "
                 f"({row['size_bytes'] / 1e6:.1f} MB, {zipped / 1e6:.1f} MB zipped)"
             )

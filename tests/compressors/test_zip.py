@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from benchmarks.measures import size
+from benchmarks.measures.turns import tolerance
+from compressors.zip import Zip
 from models.artifact import Artifact
 from models.predictors import RUNTIMES, modules_of
 from models.zipped import ARCHIVE, pack
 from tests.compressors.artifacts import made, predict
 
-CHAINS = ("finetune+onnx", "finetune+onnx-int8", "finetune+openvino", "finetune+openvino-int4")
+CHAINS = [f"finetune+{runtime}" for runtime in Zip.accepts]
 
 
 def both(chain: str) -> tuple[Artifact, Artifact]:
@@ -46,6 +48,7 @@ def test_it_answers_the_same_in_the_same_runtime(chain: str) -> None:
     own, inner = RUNTIMES[zipped.format], RUNTIMES[source.format]
     assert (own.name, own.control) == (inner.name, inner.control)
     assert set(modules_of(source)) < set(modules_of(zipped))
+    assert tolerance(zipped.format) == tolerance(source.format)
 
 
 def test_the_same_files_make_the_same_archive(tmp_path: Path) -> None:
