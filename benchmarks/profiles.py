@@ -120,6 +120,7 @@ CHAINS_FOR_LONG_TEXTS = (
     "finetune+distill:3+trim-vocab:12000+max-tokens:128+openvino-int4",
     "finetune+max-tokens:128+distill:3+trim-vocab:12000+openvino-int4",
     "finetune+max-tokens:96+distill:3+trim-vocab:12000+openvino-int4",
+    "finetune+max-tokens:96+distill:3+trim-vocab:12000+openvino-int4+zip",
     "static-embeddings+logistic",
 )
 """Candidates for documents of hundreds of tokens, whose beginning says most: of `--task bbc`."""
