@@ -35,11 +35,7 @@ class TrimVocab(Step):
     """Count the unlabelled text beside the training text."""
 
     def refuse(self, start: Artifact) -> None:
-        from models import vocabulary
-
-        tokenizer, config = described(start)
-        vocabulary.check(tokenizer)
-        kept = indispensable(tokenizer, config)
+        kept = indispensable(*read_vocabulary(start))
         if self.tokens is not None and self.tokens <= len(kept):
             raise self.nothing_left(kept)
 
@@ -55,7 +51,7 @@ class TrimVocab(Step):
         from models import vocabulary
 
         assert source
-        tokenizer, config = described(source)
+        tokenizer, config = read_vocabulary(source)
         kept = indispensable(tokenizer, config)
         names = {id: token for token, id in vocabulary.ids_of(tokenizer).items()}
         counts = {names[id]: count for id, count in self.counts(source, workbench).items()}
@@ -81,12 +77,19 @@ class TrimVocab(Step):
         return Counter(id for row in rows for id in row)
 
 
-def described(artifact: Artifact) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return an artifact's `tokenizer.json` and `config.json`."""
+def read_vocabulary(artifact: Artifact) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an artifact's `tokenizer.json` and `config.json`.
+
+    Raises:
+        VocabularyError: it is of a kind that cannot be cut.
+    """
+    from models import vocabulary
+
     names = ("tokenizer.json", "config.json")
     tokenizer, config = (
         json.loads((artifact.folder / name).read_text(encoding="utf-8")) for name in names
     )
+    vocabulary.check(tokenizer)
     return tokenizer, config
 
 

@@ -27,8 +27,17 @@ def pack(files: dict[str, Path], target: Path) -> None:
             archive.writestr(entry, path.read_bytes())
 
 
-def described(artifact: Artifact) -> Artifact:
-    """Return what an artifact is when it is unpacked, by its manifest alone; most are that already."""
+@contextmanager
+def extracted(archive: Path) -> Iterator[Path]:
+    """Lend what `pack` wrote, in a folder that goes away."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with zipfile.ZipFile(archive) as files:
+            files.extractall(folder)
+        yield Path(folder)
+
+
+def inside(artifact: Artifact) -> Artifact:
+    """Return what is in a zipped artifact, by its manifest alone: its files are not there yet."""
     format = artifact.format.removesuffix(SUFFIX)
     return replace(artifact, manifest=artifact.manifest | {"format": format})
 
@@ -36,7 +45,5 @@ def described(artifact: Artifact) -> Artifact:
 @contextmanager
 def unpacked(artifact: Artifact) -> Iterator[Artifact]:
     """Lend what a zipped artifact holds, in a folder that goes away."""
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        with zipfile.ZipFile(artifact.folder / ARCHIVE) as archive:
-            archive.extractall(folder)
-        yield replace(described(artifact), folder=Path(folder))
+    with extracted(artifact.folder / ARCHIVE) as folder:
+        yield replace(inside(artifact), folder=folder)

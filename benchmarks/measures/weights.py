@@ -7,10 +7,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import numpy as np
+
+from models.zipped import extracted
 
 WIDENS = ("embeddings.1.weight", "embeddings_project.weight")
 """Matrices that widen the rows of a factored table: they multiply, though they are embeddings."""
@@ -147,10 +148,9 @@ def _openvino(path: Path) -> Iterator[Weight]:
 
 
 def _zip(path: Path) -> Iterator[Weight]:
-    with TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        archive.extractall(folder)
-        for name in archive.namelist():
-            yield from read_weights(Path(folder) / name)
+    with extracted(path) as folder:
+        for file in sorted(folder.rglob("*")):
+            yield from read_weights(file)
 
 
 READERS: dict[str, Callable[[Path], Iterator[Weight]]] = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.artifact import Artifact, open_artifact
 from models.cascade import parts_of
-from models.zipped import SUFFIX, described
+from models.zipped import SUFFIX, inside
 
 
 class Predictor(Protocol):
@@ -132,8 +132,8 @@ def modules_of(artifact: Artifact) -> list[str]:
     if any(module.startswith("transformers.") for module in modules) and config.exists():
         kind = json.loads(config.read_text(encoding="utf-8"))["model_type"].replace("-", "_")
         modules.append(f"transformers.models.{kind}.modeling_{kind}")
-    inner = [described(artifact)] if artifact.format.endswith(SUFFIX) else parts_of(artifact)
-    for part in inner:
+    parts = [inside(artifact)] if artifact.format.endswith(SUFFIX) else parts_of(artifact)
+    for part in parts:
         modules += modules_of(part)
     return modules
 
