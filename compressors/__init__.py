@@ -5,6 +5,7 @@ from compressors.bf16 import Bf16
 from compressors.cascade import Cascade
 from compressors.compile import Compile
 from compressors.distill import Distill
+from compressors.distill_ensemble import DistillEnsemble
 from compressors.distill_into import DistillInto
 from compressors.distill_logits import DistillLogits
 from compressors.distill_long import DistillLong
@@ -39,6 +40,7 @@ from compressors.prune_movement import PruneMovement
 from compressors.prune_wanda import PruneWanda
 from compressors.prune_width import PruneWidth
 from compressors.qat_int8 import QatInt8
+from compressors.relu import Relu
 from compressors.static_embeddings import StaticEmbeddings
 from compressors.step import Step
 from compressors.student import Student
@@ -57,6 +59,7 @@ STEPS: dict[str, type[Step]] = {
         AsIs,
         Distill,
         DistillLong,
+        DistillEnsemble,
         DistillLogits,
         DistillTiny,
         DistillRelations,
@@ -67,6 +70,7 @@ STEPS: dict[str, type[Step]] = {
         PruneHeads,
         PruneWidth,
         DropLayers,
+        Relu,
         Svd,
         SvdPlain,
         SvdEmbeddings,

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,12 @@ def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device
     steps = recipe.built.steps
     for index, step in enumerate(steps):
         read = step.other_source(steps[:index])
-        other = step_keys(Recipe(read), model, task, seed, device)[-1:] if read else []
-        key = _hash(key, _fingerprint(step), *other)
+        others = [
+            step_keys(Recipe(read), model, task, seed + more, device)[-1]
+            for more in step.other_seeds
+            if read
+        ]
+        key = _hash(key, _fingerprint(step), *others)
         keys.append(key)
     return keys
 
@@ -133,8 +137,12 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
             before: tuple[Step, ...] = steps[:index],
             prefix: str = prefix,
         ) -> None:
-            steps_of_other = step.other_source(before)
-            other = _build(Recipe(steps_of_other).built, job) if steps_of_other else None
+            read = Recipe(step.other_source(before)).built
+            others = tuple(
+                _build(read, replace(job, seed=job.seed + more))
+                for more in step.other_seeds
+                if read.steps
+            )
             job.progress(0.0, prefix)  # what fails from here on is this step
             bench = Workbench(
                 job.task,
@@ -144,7 +152,7 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
                 folder,
                 lambda f, w: job.progress(f, f"{prefix}: {w}"),
                 teacher,
-                other,
+                others,
             )
             _apply(step, parent, bench, job.model.name if job.model else NO_MODEL, prefix)
 
@@ -225,12 +233,12 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
         "threads": bench.threads,
         "bf16": bf16_is_fast(bench.device) if "torch" in step.libraries else None,
         "parent": parent.sha256 if parent else None,
-        "other": bench.other.sha256 if bench.other else None,
+        "others": [other.sha256 for other in bench.others],
         "versions": library_versions(step.libraries),
     }
     lineage = list(parent.lineage) if parent else []
-    if bench.other:
-        lineage += [step for step in bench.other.lineage if step not in lineage]
+    for other in bench.others:
+        lineage += [step for step in other.lineage if step not in lineage]
     task = bench.task
     seal(
         bench.folder,

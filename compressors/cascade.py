@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from compressors.workbench import Workbench
     from models.artifact import Artifact
 
-SMALLER = ("distillation", "pruning", "factorization", "shorter inputs")
+SMALLER = ("distillation", "pruning", "factorization", "activation", "shorter inputs")
 """Families of the steps that the large model does without."""
 
 
@@ -67,7 +67,7 @@ class Cascade(Step):
         from models.cascade import write
 
         assert source
-        assert workbench.other
-        write(workbench.folder, source, workbench.other, self.confidence)
+        (large,) = workbench.others
+        write(workbench.folder, source, large, self.confidence)
         # What a text costs depends on the text: no one network's shape tells it.
         return workbench.seal(source, format=self.produces, shape=None)

@@ -28,7 +28,7 @@ class OnnxExport(Step):
     produces: ClassVar[str | None] = ONNX
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "onnx", "onnxruntime")
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         assert source

@@ -34,6 +34,7 @@ class OpenVinoExport(Step):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "openvino")
     extras: ClassVar[dict[str, str]] = {"openvino": "openvino"}
+    version: ClassVar[int] = 2
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         assert source

@@ -66,7 +66,7 @@ class Step:
     name: ClassVar[str]
     family: ClassVar[str]
     """training, distillation, quantization, pruning, factorization, vocabulary, shorter inputs,
-    transfer, conversion, cascade or control."""
+    activation, transfer, conversion, cascade or control."""
     accepts: ClassVar[tuple[str, ...]]
     """Formats that it can start from."""
     produces: ClassVar[str | None]
@@ -126,8 +126,11 @@ class Step:
         """Say whether it makes a network fine-tuned on the labels: a teacher for the steps after it."""
         return self.produces == PYTORCH and self.family in ("training", "transfer")
 
+    other_seeds: ClassVar[tuple[int, ...]] = (0,)
+    """What is added to the recipe's seed for each other artifact that it reads."""
+
     def other_source(self, before: tuple[Step, ...]) -> tuple[Step, ...]:
-        """Return the steps of another artifact that it reads beside its source; most read none.
+        """Return the steps of the other artifacts that it reads beside its source; most read none.
 
         Args:
             before: the steps of its source.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from compressors.finetune import name_labels
 from compressors.step import PYTORCH
 
@@ -64,10 +66,15 @@ def teach(
 
 
 def logit_error(teacher: Artifact, temperature: float, workbench: Workbench) -> LogitError:
-    """Make what tells how far a student's logits of a batch are from its teacher's."""
+    """Make what tells how far a student's logits of a batch are from its teachers'.
+
+    Where a step reads other teachers too, the mean of what they say.
+    """
     import torch
 
-    logits = torch.from_numpy(workbench.lessons(teacher, *TEXTS)["logits"])  # [n, outputs]
+    teachers = (teacher, *workbench.others)
+    said = [workbench.lessons(each, *TEXTS)["logits"] for each in teachers]
+    logits = torch.from_numpy(np.mean(said, axis=0))  # [n, outputs]
 
     def error(made: Any, batch: dict[str, Any]) -> Any:
         goal = logits[batch["index"].cpu()].to(made.device)

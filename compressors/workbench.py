@@ -37,7 +37,7 @@ class Workbench:
     """Fraction done and what is being done."""
     teacher: Artifact | None = None
     """The recipe's fine-tuned network before anything was compressed, if a step made one."""
-    other: Artifact | None = None
+    others: tuple[Artifact, ...] = ()
     """What a step reads beside its source, if it asks for it: see `Step.other_source`."""
 
     @property

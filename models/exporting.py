@@ -33,7 +33,16 @@ class LogitsOnly(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Ids and mask [batch, tokens] to logits [batch, outputs]."""
-        return self.network(input_ids=input_ids, attention_mask=attention_mask).logits
+        mask = self.scores(attention_mask) if knows(self.network) else attention_mask
+        return self.network(input_ids=input_ids, attention_mask=mask).logits
+
+    def scores(self, mask: torch.Tensor) -> torch.Tensor:
+        """Return what a mask adds to the attention's scores, [batch, 1, 1, tokens].
+
+        A network makes the same of it, in a handful of operations more.
+        """
+        dtype = self.network.dtype
+        return (1 - mask[:, None, None, :].to(dtype)) * torch.finfo(dtype).min
 
 
 class Whole(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 DYNAMIC = "openvino"
 """The format in fp32. A copy of its weights for every length would be large, and gains nothing."""
+IDS = np.int32
+"""What the processor's kernels read; the int64 of an exported graph would be converted at every call."""
 
 
 @dataclass
@@ -42,7 +45,8 @@ class OpenVinoPredictor:
         texts, tokens = batch.input_ids.shape
         if self.fixed_lengths and texts == 1:
             return self._for_length(min(fixed_length(tokens), self.max_tokens)).forward(batch)
-        logits = self.any_shape.infer(batch._asdict(), share_inputs=True, share_outputs=True)
+        given = {name: array.astype(IDS) for name, array in batch._asdict().items()}
+        logits = self.any_shape.infer(given, share_inputs=True, share_outputs=True)
         return np.array(logits[0])
 
     def predict(self, texts: list[str], batch_size: int = 32) -> np.ndarray:
@@ -73,8 +77,8 @@ class OneText:
         import openvino
 
         self.request, self.pad_id = request, pad_id
-        self.input_ids = np.full((1, tokens), pad_id, np.int64)
-        self.attention_mask = np.zeros((1, tokens), np.int64)
+        self.input_ids = np.full((1, tokens), pad_id, IDS)
+        self.attention_mask = np.zeros((1, tokens), IDS)
         for name in ("input_ids", "attention_mask"):
             request.set_tensor(name, openvino.Tensor(getattr(self, name), shared_memory=True))
         self.logits = request.get_output_tensor().data
@@ -95,6 +99,17 @@ def fixed_length(tokens: int) -> int:
     return -(-tokens // step) * step
 
 
+def read(path: Path) -> Any:
+    """Read a model, with inputs of `IDS`."""
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    inputs = openvino.preprocess.PrePostProcessor(model)
+    for index in range(len(model.inputs)):
+        inputs.input(index).tensor().set_element_type(openvino.Type(IDS))
+    return inputs.build()
+
+
 def prepare() -> None:
     """Load the plugin for the CPU: libraries that the import alone leaves out."""
     import openvino
@@ -104,15 +119,13 @@ def prepare() -> None:
 
 def load(artifact: Artifact, device: str, threads: int) -> OpenVinoPredictor:
     """Load an OpenVINO artifact on the CPU."""
-    import openvino
-
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",  # else bf16 where the processor has it
     }
     predictor = OpenVinoPredictor(
-        openvino.Core().read_model(artifact.folder / "openvino.xml"),
+        read(artifact.folder / "openvino.xml"),
         settings,
         load_tokenizer(artifact.folder, artifact.manifest["max_tokens"]),
         artifact.manifest["pad_id"],

@@ -1,0 +1,31 @@
+"""Distillation from an ensemble: what several fine-tunings agree on is less a matter of luck."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from compressors.as_is import AsIs
+from compressors.distill_long import DistillLong
+from compressors.step import Step, Unsupported
+
+
+@dataclass(frozen=True)
+class DistillEnsemble(DistillLong):
+    """`distill-long:N`, by the mean logits of three teachers that differ in their seed alone.
+
+    Hinton et al. 2015, arXiv 1503.02531; why a student can learn what an ensemble knows: Allen-Zhu
+    and Li 2020, arXiv 2012.09816. The recipe's own fine-tuned network is one of them, and shows its
+    hidden states; the other two are fine-tuned for it, and kept.
+    """
+
+    name: ClassVar[str] = "distill-ensemble"
+    other_seeds: ClassVar[tuple[int, ...]] = (1000, 2000)
+
+    def other_source(self, before: tuple[Step, ...]) -> tuple[Step, ...]:
+        first = next((index for index, step in enumerate(before) if step.teaches), None)
+        if first is None or isinstance(before[first], AsIs):
+            raise Unsupported(
+                f"{self} fine-tunes more teachers like the one before it: 'finetune+{self}'"
+            )
+        return before[: first + 1]
