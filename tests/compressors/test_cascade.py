@@ -94,6 +94,7 @@ def failing(self: Cascade, source: object, workbench: object) -> None:
         ("finetune+distill:3+trim-vocab+onnx-int8", "finetune+trim-vocab+onnx-int8"),
         ("finetune:2+prune-ffn:0.5+finetune+int8", "finetune:2+int8"),
         ("finetune+trim-vocab+distill:3+heal+svd:64", "finetune+trim-vocab"),
+        ("finetune+relu+distill:3+int8", "finetune+int8"),
     ],
 )
 def test_the_large_one_is_the_chain_without_what_makes_it_smaller(before: str, large: str) -> None:

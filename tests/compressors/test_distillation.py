@@ -14,10 +14,10 @@ from compressors.distill import Distill, keep_layers, layer_at
 from compressors.distill_relations import DistillRelations, relation_loss
 from compressors.distill_tiny import squared_error
 from compressors.live_teacher import LiveTeacher
-from compressors.recipe import parse_recipe
+from compressors.recipe import RecipeError, parse_recipe
 from compressors.step import Unsupported
 from compressors.student import Student
-from compressors.teaching import TEXTS, compare, width_map
+from compressors.teaching import TEXTS, compare, logit_error, width_map
 from compressors.workbench import Workbench
 from models import MODELS
 from models.artifact import Artifact, seal
@@ -28,7 +28,14 @@ from models.tokenization import load_tokenizer, pad, tokenize
 from tasks import TASKS
 from tests.compressors.artifacts import header, made, predict
 
-VARIANTS = ("distill", "distill-long", "distill-logits", "distill-tiny", "distill-relations")
+VARIANTS = (
+    "distill",
+    "distill-long",
+    "distill-logits",
+    "distill-tiny",
+    "distill-relations",
+    "distill-ensemble",
+)
 
 
 def bench(folder: Path, teacher: Artifact | None = None) -> Workbench:
@@ -112,6 +119,32 @@ def test_the_teacher_is_the_fine_tuned_network_before_anything_was_compressed(
     recipe: str, teacher: str
 ) -> None:
     assert made(recipe).manifest["distillation"]["teacher"] == made(teacher).sha256
+
+
+def test_an_ensemble_is_the_fine_tuned_network_of_three_seeds() -> None:
+    student = made("finetune+prune-ffn:0.5+distill-ensemble:2")
+    others = [made("finetune", seed=seed).sha256 for seed in (1000, 2000)]
+    assert student.lineage[-1]["others"] == others
+    assert student.manifest["distillation"]["teacher"] == made("finetune").sha256
+    assert [step["step"] for step in student.lineage].count("finetune") == 3
+    assert student.build_seconds >= sum(step["seconds"] for step in student.lineage)
+
+
+def test_an_ensemble_says_the_mean_of_its_logits(tmp_path: Path) -> None:
+    import torch
+
+    teachers = [made("finetune", seed=seed) for seed in (0, 1000, 2000)]
+    alone = bench(tmp_path)
+    mean = np.mean([alone.lessons(teacher, *TEXTS)["logits"] for teacher in teachers], axis=0)
+    batch = {"index": torch.arange(len(mean))}
+    error = logit_error(teachers[0], 2.0, replace(alone, others=tuple(teachers[1:])))
+    assert error(torch.from_numpy(mean), batch) == pytest.approx(0, abs=1e-6)
+    assert logit_error(teachers[0], 2.0, alone)(torch.from_numpy(mean), batch) > 1e-4
+
+
+def test_an_ensemble_needs_what_can_be_fine_tuned_again() -> None:
+    with pytest.raises(RecipeError, match=r"'finetune\+distill-ensemble:2'"):
+        parse_recipe("as-is+distill-ensemble:2")
 
 
 def test_a_narrow_student_is_taught_and_not_only_cut() -> None:

@@ -75,6 +75,18 @@ def test_exports_compute_the_same(runtime: str, before: str) -> None:
     np.testing.assert_allclose(predict(source), predict(artifact), atol=1e-4)
 
 
+def test_openvino_reads_ids_as_its_kernels_do() -> None:
+    artifact = made("finetune+openvino-int8")
+    text = (artifact.folder / "openvino.xml").read_text()
+    assert text.count('element_type="i64"') >= 2  # what the file says of its inputs
+    predictor = load_predictor(artifact, "cpu", 1)
+    predictor.predict(["a film"])
+    requests = [predictor.any_shape, *(one.request for one in predictor.one_text.values())]
+    for request in requests:
+        inputs = request.get_compiled_model().inputs
+        assert [port.get_element_type().get_type_name() for port in inputs] == ["i32", "i32"]
+
+
 def test_texts_of_any_length_are_answered_as_in_a_batch() -> None:
     predictor = load_predictor(made("finetune+openvino-int8"), "cpu", 1)
     texts = [" ".join(["film"] * n) for n in (1, 5, 6, 7, 30, 63, 80, 126, 500)]

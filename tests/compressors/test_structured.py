@@ -39,6 +39,27 @@ def network_of(artifact: Artifact) -> Any:
 # What each step leaves in the file.
 
 
+@pytest.mark.parametrize("model", ["tiny-bert", "minilm-roberta"])
+def test_relu_is_all_that_changes(model: str) -> None:
+    before, after = made("finetune", model), made("finetune+relu", model)
+    stored = [(a.folder / "model.safetensors").read_bytes() for a in (before, after)]
+    assert stored[0] == stored[1]
+    configs = [json.loads((a.folder / "config.json").read_text()) for a in (before, after)]
+    assert configs[0] | {"hidden_act": "relu"} == configs[1] != configs[0]
+    assert np.abs(predict(before) - predict(after)).max() > 1e-3
+
+
+def test_relu_is_what_runtimes_compute() -> None:
+    import onnx
+
+    def activations(recipe: str) -> list[str]:
+        graph = onnx.load(made(recipe).folder / "model.onnx").graph
+        return [node.op_type for node in graph.node if node.op_type in ("Relu", "Erf", "Gelu")]
+
+    assert activations("finetune+relu+distill:2+onnx") == ["Relu", "Relu"]
+    assert "Relu" not in activations("finetune+onnx")
+
+
 def test_prune_heads_makes_attention_smaller_and_leaves_a_head_in_each_layer() -> None:
     artifact = made("finetune+prune-heads:0.5")
     found = shapes(artifact)
