@@ -54,6 +54,8 @@ METHODS = (
     "finetune+distill-tiny:3",
     "finetune+distill-relations:3",
     "finetune+distill-long:3",
+    "finetune+distill-ensemble:3",
+    "finetune+relu+distill:3",
     "finetune+prune-heads:0.5+heal",
     "finetune+prune-ffn:0.5+heal",
     "finetune+prune-width:0.5+heal",
@@ -90,6 +92,8 @@ ON_GPU = {
 INTO_MINILM = ("finetune+distill-into:minilm-bert", "finetune+distill-into:minilm-bert+onnx-int8")
 """What a larger model teaches a small one of another architecture."""
 
+SLENDER = "finetune+trim-vocab:12000+relu+prune-heads:0.5"
+"""What a student starts from that is cheaper in every layer."""
 CHAINS = (
     "finetune+onnx-int8",
     "finetune+trim-vocab+openvino-int8",
@@ -109,6 +113,9 @@ CHAINS = (
     "finetune+trim-vocab:12000+distill-long:3+openvino-int4+zip",
     "finetune+trim-vocab:12000+distill-long:3+onnx-int8+zip",
     "finetune+trim-vocab:12000+distill-long:3+openvino-int4+cascade:0.6",
+    f"{SLENDER}+distill-ensemble:3+openvino-int4+zip",
+    f"{SLENDER}+prune-ffn:0.25+distill-ensemble:3+openvino-int4+zip",
+    f"{SLENDER}+prune-ffn:0.25+distill-ensemble:3+onnx-int8+zip",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 CHAINS_FOR_LONG_TEXTS = (

@@ -153,6 +153,8 @@ def load_predictor(folder: Path | Artifact, device: str, threads: int) -> Predic
 
 def predict_in_batches(predictor: Predictor, texts: list[str], batch_size: int) -> np.ndarray:
     """Predict texts of like lengths together, and return the logits in the order of the texts."""
+    if len(texts) <= batch_size:
+        return predictor.forward(predictor.encode(texts))
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     parts = [
         predictor.forward(predictor.encode([texts[i] for i in order[start : start + batch_size]]))
