@@ -95,10 +95,6 @@ def fix_environment(threads: int) -> None:
     """Fix what the native libraries of every worker read that starts from now on."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
-    # Kernels are made for a shape: texts of 70 lengths in layers of uneven widths have more shapes
-    # than are kept by default (1,024), and to make them anew takes half of a training step.
-    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        os.environ[name] = "4096"
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # from 1.29 on it tells of every model that is loaded
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["JOBLIB_MULTIPROCESSING"] = "0"  # scikit-learn's semaphores would outlive a kill

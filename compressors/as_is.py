@@ -28,7 +28,7 @@ class AsIs(Step):
     def plan(self, before: Plan, device: str) -> Plan:
         if not before.has_head:
             raise Unsupported(f"{self}: the model has no fine-tuned head; start with 'finetune'")
-        return replace(super().plan(before, device), has_head=False)
+        return replace(super().plan(before, device), has_head=False, as_is=True)
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         import torch

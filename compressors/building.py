@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device
     for index, step in enumerate(steps):
         read = step.other_source(steps[:index])
         others = [
-            step_keys(Recipe(read), model, task, seed + more, device)[-1]
+            step_keys(Recipe(read), model, task, another_seed(seed, more), device)[-1]
             for more in step.other_seeds
             if read
         ]
@@ -111,6 +112,9 @@ def build(
     Raises:
         StepFailed: a step raised.
     """
+    # Kernels are made for a shape: texts of 70 lengths in layers of uneven widths have more shapes
+    # than oneDNN keeps by default (1,024), and making them anew takes a third of a training step.
+    os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "4096"
     import torch
 
     torch.set_num_threads(threads)
@@ -139,7 +143,7 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
         ) -> None:
             read = Recipe(step.other_source(before)).built
             others = tuple(
-                _build(read, replace(job, seed=job.seed + more))
+                _build(read, _of_another_seed(job, more, prefix))
                 for more in step.other_seeds
                 if read.steps
             )
@@ -164,6 +168,19 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
         artifact = made
     assert artifact
     return artifact
+
+
+def _of_another_seed(job: Job, more: int, prefix: str) -> Job:
+    """Return the job of an artifact that a step reads; what fails in it of another seed is the step."""
+    if not more:
+        return job
+    told = lambda share, what: job.progress(share, f"{prefix}: {what}")  # noqa: E731
+    return replace(job, seed=another_seed(job.seed, more), progress=told)
+
+
+def another_seed(seed: int, more: int) -> int:
+    """Add to a seed, within what NumPy takes."""
+    return (seed + more) % 2**32
 
 
 def _refuse(steps: tuple[Step, ...], keys: list[str], start: Artifact, job: Job) -> None:
@@ -229,6 +246,7 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
         "family": step.family,
         "seconds": round(time.perf_counter() - started, 3),
         "peak_bytes": peak_bytes(),
+        "seed": bench.seed,
         "device": bench.device,
         "threads": bench.threads,
         "bf16": bf16_is_fast(bench.device) if "torch" in step.libraries else None,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compressors.as_is import AsIs
 from compressors.distill_long import DistillLong
-from compressors.step import Step, Unsupported
+from compressors.step import Plan, Step, Unsupported
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,17 @@ class DistillEnsemble(DistillLong):
     name: ClassVar[str] = "distill-ensemble"
     other_seeds: ClassVar[tuple[int, ...]] = (1000, 2000)
 
+    def plan(self, before: Plan, device: str) -> Plan:
+        if before.as_is:
+            raise Unsupported(
+                f"{self} fine-tunes two more teachers, and this model is fine-tuned already: "
+                f"'distill-long:{self.layers}' has one"
+            )
+        return super().plan(before, device)
+
     def other_source(self, before: tuple[Step, ...]) -> tuple[Step, ...]:
         first = next((index for index, step in enumerate(before) if step.teaches), None)
-        if first is None or isinstance(before[first], AsIs):
-            raise Unsupported(
-                f"{self} fine-tunes more teachers like the one before it: 'finetune+{self}'"
-            )
-        return before[: first + 1]
+        if first is None:
+            raise Unsupported(f"{self} needs a fine-tuned network before it: 'finetune+{self}'")
+        untaught = (end for end, step in enumerate(before) if end > first and not step.teaches)
+        return before[: next(untaught, len(before))]

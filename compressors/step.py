@@ -41,6 +41,8 @@ class Plan:
     """Of the task: `classification` or `regression`."""
     max_tokens: int | None = None
     """Where texts are cut, if that is known."""
+    as_is: bool = False
+    """Its network is fine-tuned already, and another seed would not make another one."""
     sparse: bool = False
     """A step made weights zero, and the steps after it keep them so."""
 
@@ -103,6 +105,7 @@ class Step:
             before,
             format=self.format_after(before.format),
             teacher=teacher,
+            as_is=before.as_is and not self.teaches,
             sparse=before.sparse or self.makes_zeros,
         )
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from compressors.finetune import name_labels
 from compressors.step import PYTORCH
 
@@ -66,15 +64,10 @@ def teach(
 
 
 def logit_error(teacher: Artifact, temperature: float, workbench: Workbench) -> LogitError:
-    """Make what tells how far a student's logits of a batch are from its teachers'.
-
-    Where a step reads other teachers too, the mean of what they say.
-    """
+    """Make what tells how far a student's logits of a batch are from its teacher's."""
     import torch
 
-    teachers = (teacher, *workbench.others)
-    said = [workbench.lessons(each, *TEXTS)["logits"] for each in teachers]
-    logits = torch.from_numpy(np.mean(said, axis=0))  # [n, outputs]
+    logits = torch.from_numpy(workbench.answers(teacher, *TEXTS))  # [n, outputs]
 
     def error(made: Any, batch: dict[str, Any]) -> Any:
         goal = logits[batch["index"].cpu()].to(made.device)

@@ -117,10 +117,18 @@ class Workbench:
         """
         return self._lessons(teacher, self.texts(*splits))
 
+    def answers(self, teacher: Artifact, *splits: str) -> np.ndarray:
+        """Return a teacher's logits of splits, [n, outputs]; the mean, if the step reads others too."""
+        return self._said(teacher, self.texts(*splits))
+
+    def _said(self, teacher: Artifact, texts: list[str]) -> np.ndarray:
+        said = [self._lessons(each, texts)["logits"] for each in (teacher, *self.others)]
+        return np.mean(said, axis=0)
+
     def compare_on_validation(
         self, student: Any, source: Artifact, teacher: Artifact
     ) -> dict[str, float]:
-        """Compare a student that has learnt with its teacher, on texts that no step learns from.
+        """Compare a student that has learnt with its teachers, on texts that no step learns from.
 
         The figures tell whether the teacher was worth listening to; no step sees text or label.
 
@@ -139,8 +147,7 @@ class Workbench:
         labels = np.array([example.label for example in examples], dtype=self.label_type)
         said = self._ask(student, tokenize(self.tokenizer(source), texts))["logits"]
         mine, theirs = (
-            self._errors(logits, labels)
-            for logits in (said, self._lessons(teacher, texts)["logits"])
+            self._errors(logits, labels) for logits in (said, self._said(teacher, texts))
         )
         better = theirs - mine
         spread = better.std(ddof=1) / np.sqrt(len(better))

@@ -126,9 +126,11 @@ def _shared(run: Run) -> list[str]:
     for record in newest(run.records).values():
         lineage = record.facts.get("lineage") or []
         steps, chains = steps + len(lineage), chains + bool(lineage)
-        cell = [record.cell[name] for name in ("task", "seed", "device")]
+        cell = record.cell
         for one in lineage:
-            taken[(*cell, one.get("parent"), one.get("step"))] = one.get("seconds") or 0.0
+            seed = one.get("seed", cell["seed"])
+            key = (cell["task"], cell["device"], seed, one.get("parent"), one.get("step"))
+            taken[key] = one.get("seconds") or 0.0
     if len(taken) == steps:
         return []
     return [

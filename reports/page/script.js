@@ -57,7 +57,8 @@
     reference: ["#111827", "#f3f4f6"], control: ["#9aa3ad", "#7d8894"], training: ["#4b5563", "#cbd5e1"],
     distillation: ["#d55e00", "#ff9a52"], quantization: ["#0072b2", "#63b3ed"], pruning: ["#009e73", "#4fd1a5"],
     factorization: ["#8e44ad", "#c79bea"], vocabulary: ["#a6761d", "#e5bd63"], transfer: ["#cc79a7", "#f0a6cd"],
-    conversion: ["#2f855a", "#9ae6b4"], other: ["#555555", "#bbbbbb"],
+    conversion: ["#2f855a", "#9ae6b4"], cascade: ["#b83280", "#f687b3"], activation: ["#5a67d8", "#a3bffa"],
+    "shorter inputs": ["#b7791f", "#f6e05e"], other: ["#555555", "#bbbbbb"],
   };
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x", "pentagon", "bowtie"];
 

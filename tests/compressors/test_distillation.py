@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compressors.building import StepFailed, build
 from compressors.distill import Distill, keep_layers, layer_at
+from compressors.distill_ensemble import DistillEnsemble
 from compressors.distill_relations import DistillRelations, relation_loss
 from compressors.distill_tiny import squared_error
+from compressors.finetune import Finetune
 from compressors.live_teacher import LiveTeacher
-from compressors.recipe import RecipeError, parse_recipe
+from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
 from compressors.student import Student
 from compressors.teaching import TEXTS, compare, logit_error, width_map
@@ -126,8 +129,8 @@ def test_an_ensemble_is_the_fine_tuned_network_of_three_seeds() -> None:
     others = [made("finetune", seed=seed).sha256 for seed in (1000, 2000)]
     assert student.lineage[-1]["others"] == others
     assert student.manifest["distillation"]["teacher"] == made("finetune").sha256
-    assert [step["step"] for step in student.lineage].count("finetune") == 3
-    assert student.build_seconds >= sum(step["seconds"] for step in student.lineage)
+    seeds = [step["seed"] for step in student.lineage if step["step"] == "finetune"]
+    assert sorted(seeds) == [0, 1000, 2000]
 
 
 def test_an_ensemble_says_the_mean_of_its_logits(tmp_path: Path) -> None:
@@ -143,8 +146,35 @@ def test_an_ensemble_says_the_mean_of_its_logits(tmp_path: Path) -> None:
 
 
 def test_an_ensemble_needs_what_can_be_fine_tuned_again() -> None:
-    with pytest.raises(RecipeError, match=r"'finetune\+distill-ensemble:2'"):
-        parse_recipe("as-is+distill-ensemble:2")
+    plan = parse_recipe("as-is+distill-ensemble:2").plan
+    known = replace(MODELS["tiny-bert"], head=("negative", "positive"))
+    with pytest.raises(Unsupported, match=r"fine-tuned already: 'distill-long:2' has one"):
+        plan(known, "cpu")
+    assert parse_recipe("as-is+finetune+distill-ensemble:2").plan(known, "cpu").shape
+
+
+def test_an_ensemble_is_trained_as_its_recipe_says() -> None:
+    *before, ensemble = parse_recipe("finetune:0+finetune+relu+distill-ensemble:2").steps
+    read = ensemble.other_source(tuple(before))
+    assert [str(step) for step in read] == ["finetune:0", "finetune"]
+
+
+def test_a_failure_of_another_seed_is_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None:
+    made("finetune")
+
+    def failing(self: Finetune, source: object, workbench: Workbench) -> None:
+        raise ValueError(f"no {workbench.seed}")
+
+    monkeypatch.setattr(Finetune, "apply", failing)
+    monkeypatch.setattr(DistillEnsemble, "other_seeds", (7000,))
+    told: list[str] = []
+    with pytest.raises(StepFailed, match="no 7000"):
+        build(
+            "finetune+distill-ensemble:2",
+            *("tiny-bert", "tiny", 0, "cpu", 1),
+            lambda _, what: told.append(what),
+        )
+    assert told[-1].startswith("finetune+distill-ensemble:2: ")
 
 
 def test_a_narrow_student_is_taught_and_not_only_cut() -> None:

@@ -95,6 +95,7 @@ def test_declarations(name: str) -> None:
         "factorization",
         "vocabulary",
         "shorter inputs",
+        "activation",
         "transfer",
         "conversion",
         "cascade",

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.measures import size
 from compressors.recipe import parse_recipe
-from compressors.step import Plan, Unsupported
+from compressors.relu import Relu
+from compressors.step import PYTORCH, Plan, Unsupported
+from compressors.workbench import Workbench
 from models import MODELS
 from models.artifact import Artifact, open_artifact
 from models.model import Shape
+from tasks import TASKS
 from tests.compressors.artifacts import header, made, predict
+from tests.models.test_first_token import classifier
 
 SHAPE = Shape(layers=4, hidden=48, heads=4, ffn=96)
 
@@ -47,6 +54,29 @@ def test_relu_is_all_that_changes(model: str) -> None:
     configs = [json.loads((a.folder / "config.json").read_text()) for a in (before, after)]
     assert configs[0] | {"hidden_act": "relu"} == configs[1] != configs[0]
     assert np.abs(predict(before) - predict(after)).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["electra", "mpnet", "distilbert"])
+def test_relu_of_other_architectures(kind: str, tmp_path: Path) -> None:
+    from models.networks import FFN, layers_of, load_classifier, save_network
+
+    source = made("finetune").folder
+    folders = [tmp_path / "gelu", tmp_path / "relu"]
+    for folder in folders:
+        folder.mkdir()
+    save_network(classifier(kind), folders[0])
+    shutil.copy(source / "tokenizer.json", folders[0])
+    bench = Workbench(TASKS["tiny"], 0, "cpu", 1, folders[1], lambda *_: None)
+    Relu().apply(Artifact(folders[0], {"format": PYTORCH}), bench)
+    between = []
+    for folder in folders:
+        network = load_classifier(folder, 2)
+        layer = layers_of(network)[0]
+        last = layer.get_submodule(FFN[network.config.model_type][1])
+        last.register_forward_pre_hook(lambda _, given: between.append(given[0]))
+        network(input_ids=torch.arange(5, 13)[None])
+    assert between[0].min() < 0
+    assert between[1].min() == 0
 
 
 def test_relu_is_what_runtimes_compute() -> None:
