@@ -113,7 +113,7 @@ def build(
         StepFailed: a step raised.
     """
     # Kernels are made for a shape: texts of 70 lengths in layers of uneven widths have more shapes
-    # than oneDNN keeps by default (1,024), and making them anew takes a third of a training step.
+    # than oneDNN keeps by default (1,024), and making them anew takes a quarter of a training step.
     os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "4096"
     import torch
 
