@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.recommended import RECOMMENDED
+from benchmarks.recommended import RECOMMENDED, THINNER
 
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
@@ -92,8 +92,6 @@ ON_GPU = {
 INTO_MINILM = ("finetune+distill-into:minilm-bert", "finetune+distill-into:minilm-bert+onnx-int8")
 """What a larger model teaches a small one of another architecture."""
 
-SLENDER = "finetune+trim-vocab:12000+relu+prune-heads:0.5"
-"""What a student starts from that is cheaper in every layer."""
 CHAINS = (
     "finetune+onnx-int8",
     "finetune+trim-vocab+openvino-int8",
@@ -113,9 +111,9 @@ CHAINS = (
     "finetune+trim-vocab:12000+distill-long:3+openvino-int4+zip",
     "finetune+trim-vocab:12000+distill-long:3+onnx-int8+zip",
     "finetune+trim-vocab:12000+distill-long:3+openvino-int4+cascade:0.6",
-    f"{SLENDER}+distill-ensemble:3+openvino-int4+zip",
-    f"{SLENDER}+prune-ffn:0.25+distill-ensemble:3+openvino-int4+zip",
-    f"{SLENDER}+prune-ffn:0.25+distill-ensemble:3+onnx-int8+zip",
+    f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
+    f"finetune+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 CHAINS_FOR_LONG_TEXTS = (
