@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -165,6 +167,9 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     if getattr(option, "numprocesses", None) and _measures(config):
         raise pytest.UsageError("one process measures at a time: leave out -n of pytest-xdist")
+    if _measures(config) and threading.current_thread() is threading.main_thread():
+        # A time limit ends a run as Ctrl-C does: with the board of what was measured.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options = Options.check(
             output=option.output,

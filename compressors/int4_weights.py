@@ -18,9 +18,9 @@ OUTPUTS = 16
 
 @dataclass(frozen=True)
 class Int4Weights(Step):
-    """Round the weights to int4 with one scale a group (Frantar et al. 2022, GPTQ, arXiv 2210.17323,
-    compare with this rounding to the nearest).
+    """Round the weights to the nearest int4, with one scale a group.
 
+    What GPTQ is compared with (Frantar et al. 2022, arXiv 2210.17323).
     Zero stays zero. What the kernel cannot take (the head, an FFN of odd width) is int8.
     """
 

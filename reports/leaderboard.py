@@ -58,6 +58,8 @@ ROW_FIELDS = [
 
 REFERENCES = ("finetune", "as-is")
 """The recipes that ratios are against; a model has one of them."""
+UNMEASURED = "not measured"
+"""How the reason of a row begins that lacks a measure which was planned."""
 NO_MODEL = "none"
 CASCADE = "cascade"
 """The family of what asks a second model about some texts."""
@@ -200,7 +202,7 @@ def _row(cell: str, records: dict[str, Record], planned: list[str]) -> Row:
     if row["status"] == OK and len(hashes) > 1:
         row["status"], row["reason"] = FAILED, f"measures of {len(hashes)} different artifacts"
     elif row["status"] == OK and missing:
-        row["status"], row["reason"] = FAILED, f"not measured: {', '.join(missing)}"
+        row["status"], row["reason"] = FAILED, f"{UNMEASURED}: {', '.join(missing)}"
     row["families"] = " ".join(row.get("families") or [])
     return row
 
@@ -220,7 +222,7 @@ def _has_its_kind(record: Record, name: str) -> bool:
 
 
 def _unmeasured(cell: str) -> Row:
-    row = read_cell_id(cell) | {"status": FAILED, "reason": "not measured"}
+    row = read_cell_id(cell) | {"status": FAILED, "reason": UNMEASURED}
     assert cell_id(row) == cell
     return row
 

@@ -16,7 +16,16 @@ from typing import Any
 from tabulate import DataRow, TableFormat, tabulate
 
 from reports import gains
-from reports.leaderboard import NO_MODEL, REFERENCES, ROW_FIELDS, Row, disturbance, notes, rows
+from reports.leaderboard import (
+    NO_MODEL,
+    REFERENCES,
+    ROW_FIELDS,
+    UNMEASURED,
+    Row,
+    disturbance,
+    notes,
+    rows,
+)
 from reports.page import page
 from reports.pick import WITHIN, Pick, extremes, picks, sentences, within
 from reports.records import OK, SCHEMA, read_run, write_atomically
@@ -154,7 +163,11 @@ def answers(table: list[Row]) -> list[Pick]:
 
 def recommended(table: list[Row]) -> list[str]:
     """Say what to ship and which rows are the smallest, the fastest and the most accurate."""
-    return [said for pick in answers(table) for said in (*sentences(pick), *extremes(pick))]
+    said = [said for pick in answers(table) for said in (*sentences(pick), *extremes(pick))]
+    waiting = sum((row["reason"] or "").startswith(UNMEASURED) for row in table)
+    if said and waiting:
+        said.insert(0, f"this leaves out what is not measured yet: {waiting} of {len(table)} rows")
+    return said
 
 
 def _aligned(headers: list[str], cells: list[list[str]]) -> str:

@@ -66,10 +66,20 @@ def test_resume_alone_goes_on_with_all_that_was_planned(bench: Bench, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("model", "slow"), [("tiny-bert", "finetune+sleeping"), ("minilm-bert", "finetune")]
+    ("model", "slow", "how"),
+    [
+        ("tiny-bert", "finetune+sleeping", signal.SIGINT),
+        ("tiny-bert", "finetune+sleeping", signal.SIGTERM),
+        ("minilm-bert", "finetune", signal.SIGINT),
+    ],
 )
 def test_interrupting_keeps_what_was_measured(
-    bench: Bench, tmp_path: Path, forget: Callable[[], None], model: str, slow: str
+    bench: Bench,
+    tmp_path: Path,
+    forget: Callable[[], None],
+    model: str,
+    slow: str,
+    how: signal.Signals,
 ) -> None:
     forget()
     options = (
@@ -94,7 +104,10 @@ def test_interrupting_keeps_what_was_measured(
     while time.monotonic() < deadline and not any(logs.glob(f"*{slow.split('+')[-1]}*.build.log")):
         time.sleep(0.2)
     time.sleep(3)
-    os.killpg(started.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    if how == signal.SIGINT:
+        os.killpg(started.pid, how)  # as a terminal does: the workers get it too
+    else:
+        started.terminate()
     text, _ = started.communicate(timeout=60)
     assert started.returncode == pytest.ExitCode.INTERRUPTED
     assert "= leaderboard =" in text

@@ -93,6 +93,14 @@ def test_the_answer_names_only_rows_within_one_percent() -> None:
     assert alone[-1].endswith("no compressed row keeps --within 1%")
 
 
+def test_the_answer_says_what_it_was_not_chosen_among() -> None:
+    whole = recommended(rows(run(FOUR)))
+    first, *others = recommended(rows(run(FOUR[:-1])))
+    assert first == "this leaves out what is not measured yet: 1 of 4 rows"
+    assert whole[0] not in first
+    assert others
+
+
 def test_the_answer_names_the_smallest_the_fastest_and_the_most_accurate() -> None:
     table = rows(run([*FOUR, *records("finetune+svd:8", 0.896, 20, 3.0)]))
     *_, small, fast, best = recommended(table)
