@@ -163,11 +163,11 @@ def answers(table: list[Row]) -> list[Pick]:
 
 def recommended(table: list[Row]) -> list[str]:
     """Say what to ship and which rows are the smallest, the fastest and the most accurate."""
-    said = [said for pick in answers(table) for said in (*sentences(pick), *extremes(pick))]
+    lines = [line for pick in answers(table) for line in (*sentences(pick), *extremes(pick))]
     waiting = sum((row["reason"] or "").startswith(UNMEASURED) for row in table)
-    if said and waiting:
-        said.insert(0, f"this leaves out what is not measured yet: {waiting} of {len(table)} rows")
-    return said
+    if lines and waiting:
+        lines.insert(0, f"this leaves out what is not measured yet: {waiting} of {len(table)} rows")
+    return lines
 
 
 def _aligned(headers: list[str], cells: list[list[str]]) -> str:
