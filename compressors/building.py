@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compressors.recipe import Recipe, parse_recipe
-from compressors.step import NOTHING, PRETRAINED, Step
+from compressors.step import NOTHING, PRETRAINED, Step, teaching
 from compressors.workbench import Workbench
 from models import MODELS, NO_MODEL
 from models.artifact import Artifact, seal
@@ -162,8 +162,7 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
 
         job.progress(0.0, prefix)
         made = job.store.build(key, make)
-        # A network that recovered from pruning does not take its teacher's place.
-        if step.teaches and teacher in (None, artifact):
+        if index + 1 == len(teaching(steps)):
             teacher = made
         artifact = made
     assert artifact

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from compressors.distill_long import DistillLong
-from compressors.step import Plan, Step, Unsupported
+from compressors.step import Plan, Step, Unsupported, teaching
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,6 @@ class DistillEnsemble(DistillLong):
         return super().plan(before, device)
 
     def other_source(self, before: tuple[Step, ...]) -> tuple[Step, ...]:
-        first = next((index for index, step in enumerate(before) if step.teaches), None)
-        if first is None:
+        if not (makes_teacher := teaching(before)):
             raise Unsupported(f"{self} needs a fine-tuned network before it: 'finetune+{self}'")
-        untaught = (end for end, step in enumerate(before) if end > first and not step.teaches)
-        return before[: next(untaught, len(before))]
+        return makes_teacher

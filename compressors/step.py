@@ -171,3 +171,18 @@ class Step:
         if value is None:
             return self.name
         return f"{self.name}:{value if isinstance(value, str) else format(value, 'g')}"
+
+
+def teaching(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the steps that make a recipe's teacher; none if nothing is fine-tuned.
+
+    It is the first fine-tuned network, and what is fine-tuned again at once. A network that
+    recovered from pruning does not take its place.
+    """
+    first = next((index for index, step in enumerate(steps) if step.teaches), None)
+    if first is None:
+        return ()
+    end = first + 1
+    while end < len(steps) and steps[end].teaches:
+        end += 1
+    return steps[:end]
