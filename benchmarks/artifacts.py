@@ -49,9 +49,22 @@ def _planned(cell: Cell) -> Plan | Unsupported:
     return planned(cell.recipe, cell.model, cell.device, task.kind, task.max_tokens)
 
 
-def _refused(cell: Cell) -> str | None:
+def refused(cell: Cell) -> str | None:
+    """Return why a cell cannot be built, before any work; None if it can."""
     plan = _planned(cell)
     return str(plan) if isinstance(plan, Unsupported) else None
+
+
+def refusals(cells: Iterable[Cell]) -> list[str]:
+    """Say before any work which recipes cannot be built, and why: a line a recipe and reason."""
+    models: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for cell in cells:
+        if why_not := refused(cell):
+            models[cell.recipe, why_not][cell.model] = None
+    return [
+        f"{recipe} of {', '.join(names)} is unsupported: {why_not}"
+        for (recipe, why_not), names in models.items()
+    ]
 
 
 def assets_of(task: str, model: str) -> list[Asset]:
@@ -70,17 +83,6 @@ class Artifacts:
     """By cells whose recipe is what was being built when a build failed: a prefix of many."""
     lacking: dict[Asset, str] = field(default_factory=dict)
     """Assets that could not be fetched, and why: nobody waits for them again."""
-
-    def refusals(self, cells: Iterable[Cell]) -> list[str]:
-        """Say before any work which recipes cannot be built, and why: a line a recipe and reason."""
-        models: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-        for cell in cells:
-            if why_not := _refused(cell):
-                models[cell.recipe, why_not][cell.model] = None
-        return [
-            f"{recipe} of {', '.join(names)} is unsupported: {why_not}"
-            for (recipe, why_not), names in models.items()
-        ]
 
     def runtimes(self, cells: Iterable[Cell]) -> list[str]:
         """Name the runtimes that execute what the cells' recipes make, and their references'."""
@@ -117,7 +119,7 @@ class Artifacts:
             return False
 
     def _check(self, cell: Cell) -> None:
-        if why_not := _refused(cell):
+        if why_not := refused(cell):
             raise NotMeasured(UNSUPPORTED, why_not)
         if why_not := DEVICES[cell.device]():
             raise NotMeasured(SKIPPED, why_not)

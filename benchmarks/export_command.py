@@ -17,7 +17,7 @@ from models import MODELS
 from models.artifact import Artifact
 from models.store import Store
 from reports.card import Origin, card
-from reports.leaderboard import Row, rows
+from reports.leaderboard import Row, rows, why_not
 from reports.records import OK, RecordError, Run, cell_id, find_run, newest, read_run
 from tasks import TASKS
 
@@ -33,7 +33,7 @@ def export(run: Run, row: Row, target: Path, store: Store) -> Shipped:
         ExportError: its format opens with Leanboard alone, or the artifact or the place is not there.
     """
     if row["status"] != OK:
-        raise ExportError(f"{cell_id(row)} is {row['status']}: {row['reason']}")
+        raise ExportError(f"{cell_id(row)} is {why_not(row)}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportError(f"{target} is there already, and not empty")
     target = target.absolute()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.artifacts import refusals, refused
 from benchmarks.matrix import Cell, Selection, SelectionError, select
 from benchmarks.measures import MEASURES
 from benchmarks.options import Options, planned_before
@@ -318,10 +319,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             planned.setdefault(cell, list(MEASURES))
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if config.option.collectonly:
-        for note in config.stash[OPTIONS].own.notes:
+        for note in (*config.stash[OPTIONS].own.notes, *refusals(planned)):
             reporter.write_line(f"leanboard: {note}")
     if not (planned or judged) or config.option.collectonly:
         return
+    if not judged and all(map(refused, planned)):
+        raise pytest.UsageError("\n".join(["nothing can be measured:", *refusals(planned)]))
     if config.get_verbosity() == 0:
         reporter.showfspath = False  # finished cells have lines of their own
     capture = config.pluginmanager.getplugin("capturemanager")

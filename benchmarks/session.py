@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks import gate, machine
 from benchmarks.account import Account
-from benchmarks.artifacts import BUILD, BUILD_METRICS, Artifacts, assets_of
+from benchmarks.artifacts import BUILD, BUILD_METRICS, Artifacts, assets_of, refusals
 from benchmarks.matrix import Cell
 from benchmarks.measures import MEASURES
 from benchmarks.measures.measure import NotMeasured
@@ -114,7 +114,7 @@ class Session:
         self.extensions = self._extensions()
         for note in self.options.own.notes:
             self.show(f"leanboard: {note}")
-        for refusal in self.artifacts.refusals(self.planned):
+        for refusal in refusals(self.planned):
             self.show(f"leanboard: {refusal}")
         preload(self.artifacts.runtimes(self.planned))
         self._fetch_assets()

@@ -50,6 +50,7 @@ from compressors.svd_plain import SvdPlain
 from compressors.tfidf_logistic import TfidfLogistic
 from compressors.trim_vocab import TrimVocab
 from compressors.trim_vocab_train import TrimVocabTrain
+from compressors.tutor import Tutor
 from compressors.zip import Zip
 
 STEPS: dict[str, type[Step]] = {
@@ -64,6 +65,7 @@ STEPS: dict[str, type[Step]] = {
         DistillTiny,
         DistillRelations,
         DistillInto,
+        Tutor,
         Heal,
         Student,
         PruneFfn,

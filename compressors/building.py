@@ -66,15 +66,22 @@ def step_keys(recipe: Recipe, model: Model | None, task: Task, seed: int, device
     keys = []
     steps = recipe.built.steps
     for index, step in enumerate(steps):
-        read = step.other_source(steps[:index])
         others = [
-            step_keys(Recipe(read), model, task, another_seed(seed, more), device)[-1]
-            for more in step.other_seeds
-            if read
+            step_keys(read, its_model, task, its_seed, device)[-1]
+            for read, its_model, its_seed in _read_by(step, steps[:index], model, seed)
         ]
         key = _hash(key, _fingerprint(step), *others)
         keys.append(key)
     return keys
+
+
+def _read_by(
+    step: Step, before: tuple[Step, ...], model: Model | None, seed: int
+) -> list[tuple[Recipe, Model | None, int]]:
+    """Return recipe, model and seed of each other artifact that a step reads."""
+    read = Recipe(step.other_source(before))
+    of = MODELS[step.other_model] if step.other_model else model
+    return [(read, of, another_seed(seed, more)) for more in step.other_seeds if read.steps]
 
 
 def _fingerprint(step: Step) -> list[Any]:
@@ -141,11 +148,12 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
             before: tuple[Step, ...] = steps[:index],
             prefix: str = prefix,
         ) -> None:
-            read = Recipe(step.other_source(before)).built
-            others = tuple(
-                _build(read, _of_another_seed(job, more, prefix))
-                for more in step.other_seeds
-                if read.steps
+            others = _others(step, before, job, prefix)
+            tutors = tuple(
+                tutor
+                for index, earlier in enumerate(before)
+                if earlier.others_teach and step.family == earlier.family
+                for tutor in _others(earlier, before[:index], job, prefix)
             )
             job.progress(0.0, prefix)  # what fails from here on is this step
             bench = Workbench(
@@ -157,6 +165,7 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
                 lambda f, w: job.progress(f, f"{prefix}: {w}"),
                 teacher,
                 others,
+                tutors,
             )
             _apply(step, parent, bench, job.model.name if job.model else NO_MODEL, prefix)
 
@@ -169,12 +178,18 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
     return artifact
 
 
-def _of_another_seed(job: Job, more: int, prefix: str) -> Job:
-    """Return the job of an artifact that a step reads; what fails in it of another seed is the step."""
-    if not more:
-        return job
-    told = lambda share, what: job.progress(share, f"{prefix}: {what}")  # noqa: E731
-    return replace(job, seed=another_seed(job.seed, more), progress=told)
+def _others(step: Step, before: tuple[Step, ...], job: Job, prefix: str) -> tuple[Artifact, ...]:
+    """Build what a step reads; what fails in it of another seed or model has failed in `prefix`."""
+
+    def told(share: float, what: str) -> None:
+        job.progress(share, f"{prefix}: {what}")
+
+    made = []
+    for read, model, seed in _read_by(step, before, job.model, job.seed):
+        same = (model, seed) == (job.model, job.seed)
+        its = job if same else replace(job, model=model, seed=seed, progress=told)
+        made.append(_build(read.built, its))
+    return tuple(made)
 
 
 def another_seed(seed: int, more: int) -> int:
@@ -250,7 +265,7 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
         "threads": bench.threads,
         "bf16": bf16_is_fast(bench.device) if "torch" in step.libraries else None,
         "parent": parent.sha256 if parent else None,
-        "others": [other.sha256 for other in bench.others],
+        "others": [other.sha256 for other in (*bench.others, *bench.tutors)],
         "versions": library_versions(step.libraries),
     }
     lineage = list(parent.lineage) if parent else []

@@ -9,7 +9,7 @@ from typing import Any
 
 from compressors import STEPS
 from compressors.step import NOTHING, PRETRAINED, Plan, Step, Unsupported
-from models import NO_MODEL
+from models import MODELS, NO_MODEL
 from models.model import Model
 from models.predictors import RUNTIMES
 
@@ -49,7 +49,7 @@ class Recipe:
         steps = self.built.steps
         names: dict[str, None] = {}
         for end, step in enumerate(steps):
-            if other := step.other_source(steps[:end]):
+            if step.other_model is None and (other := step.other_source(steps[:end])):
                 names |= dict.fromkeys(Recipe(other).prefixes)
             names[str(Recipe(steps[: end + 1]))] = None
         return list(names)
@@ -85,7 +85,8 @@ class Recipe:
         for index, step in enumerate(self.steps):
             plan = step.plan(plan, device)
             if other := step.other_source(self.steps[:index]):
-                Recipe(other).plan(model, device, kind, max_tokens)
+                of = MODELS[step.other_model] if step.other_model else model
+                Recipe(other).plan(of, device, kind, max_tokens)
         runtime = RUNTIMES[plan.format]
         if device not in runtime.devices:
             raise Unsupported(f"{runtime.name} runs {plan.format} on {', '.join(runtime.devices)}")
@@ -106,10 +107,9 @@ def parse_recipe(text: str) -> Recipe:
 def _parse_step(part: str, recipe: str) -> Step:
     name, colon, value = part.partition(":")
     if name not in STEPS:
-        raise RecipeError(
-            f"recipe '{recipe}': unknown step '{part}'{_did_you_mean(name, STEPS, value)}; "
-            f"steps: {', '.join(sorted(STEPS))}"
-        )
+        hint = _did_you_mean(name, STEPS, value)
+        all_steps = "`leanboard list steps`" if hint else ", ".join(sorted(STEPS))
+        raise RecipeError(f"recipe '{recipe}': unknown step '{part}'{hint}; steps: {all_steps}")
     step = STEPS[name]
     if not colon:
         return step()
@@ -165,6 +165,14 @@ def _check_formats(recipe: Recipe, text: str) -> None:
             raise RecipeError(f"recipe '{text}': {error}") from None
         if step.format_after(format) != format:
             format, maker = step.format_after(format), step
+        later = recipe.steps[index + 1 :]
+        if step.others_teach and not any(
+            one.family == step.family and not one.others_teach for one in later
+        ):
+            raise RecipeError(
+                f"recipe '{text}': '{step}' teaches nobody: put a distillation after it, "
+                "'distill:3' or 'heal'"
+            )
     if format not in RUNTIMES:
         raise RecipeError(
             f"recipe '{text}' ends in format '{format}', which no runtime executes; "

@@ -132,6 +132,14 @@ class Step:
     other_seeds: ClassVar[tuple[int, ...]] = (0,)
     """What is added to the recipe's seed for each other artifact that it reads."""
 
+    others_teach: ClassVar[bool] = False
+    """Every distillation after it learns from the other artifacts too."""
+
+    @property
+    def other_model(self) -> str | None:
+        """Return the model of the other artifacts; None: the recipe's own."""
+        return None
+
     def other_source(self, before: tuple[Step, ...]) -> tuple[Step, ...]:
         """Return the steps of the other artifacts that it reads beside its source; most read none.
 

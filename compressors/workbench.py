@@ -39,6 +39,8 @@ class Workbench:
     """The recipe's fine-tuned network before anything was compressed, if a step made one."""
     others: tuple[Artifact, ...] = ()
     """What a step reads beside its source, if it asks for it: see `Step.other_source`."""
+    tutors: tuple[Artifact, ...] = ()
+    """What the steps before it lend as further teachers: see `Step.others_teach`."""
 
     @property
     def outputs(self) -> int:
@@ -118,12 +120,20 @@ class Workbench:
         return self._lessons(teacher, self.texts(*splits))
 
     def answers(self, teacher: Artifact, *splits: str) -> np.ndarray:
-        """Return a teacher's logits of splits, [n, outputs]; the mean, if the step reads others too."""
+        """Return what a student learns to answer: a teacher's logits of splits, [n, outputs].
+
+        Of several teachers the mean: those that the step reads are the teacher's equals, and the
+        tutors, however many, say half.
+        """
         return self._said(teacher, self.texts(*splits))
 
     def _said(self, teacher: Artifact, texts: list[str]) -> np.ndarray:
-        said = [self._lessons(each, texts)["logits"] for each in (teacher, *self.others)]
-        return np.mean(said, axis=0)
+        groups = [group for group in ((teacher, *self.others), self.tutors) if group]
+        means = [
+            np.mean([self._lessons(each, texts)["logits"] for each in group], axis=0)
+            for group in groups
+        ]
+        return np.mean(means, axis=0)
 
     def compare_on_validation(
         self, student: Any, source: Artifact, teacher: Artifact

@@ -58,7 +58,7 @@ ROW_FIELDS = [
 
 REFERENCES = ("finetune", "as-is")
 """The recipes that ratios are against; a model has one of them."""
-UNMEASURED = "not measured"
+UNMEASURED = "not measured yet"
 """How the reason of a row begins that lacks a measure which was planned."""
 NO_MODEL = "none"
 CASCADE = "cascade"
@@ -182,6 +182,12 @@ def rows(run: Run) -> list[Row]:
         _add_ratios(row, by_recipe)
     _mark_pareto(table)
     return [{name: row.get(name) for name in ROW_FIELDS} for row in table]
+
+
+def why_not(row: Row) -> str:
+    """Say why a row has no figures: what went wrong, or that its turn did not come."""
+    reason = str(row["reason"])
+    return reason if reason.startswith(UNMEASURED) else f"{row['status']}: {reason}"
 
 
 def _group(row: Row) -> tuple[Any, ...]:

@@ -25,6 +25,7 @@ from reports.leaderboard import (
     disturbance,
     notes,
     rows,
+    why_not,
 )
 from reports.page import page
 from reports.pick import WITHIN, Pick, extremes, picks, sentences, within
@@ -166,7 +167,7 @@ def recommended(table: list[Row]) -> list[str]:
     lines = [line for pick in answers(table) for line in (*sentences(pick), *extremes(pick))]
     waiting = sum((row["reason"] or "").startswith(UNMEASURED) for row in table)
     if lines and waiting:
-        lines.insert(0, f"this leaves out what is not measured yet: {waiting} of {len(table)} rows")
+        lines.insert(0, f"this leaves out what is {UNMEASURED}: {waiting} of {len(table)} rows")
     return lines
 
 
@@ -202,7 +203,7 @@ def _failures(group: list[Row]) -> list[str]:
     reasons: dict[str, list[str]] = defaultdict(list)
     for row in group:
         if row["status"] != OK:
-            reasons[f"{row['status']}: {row['reason']}"].append(_name(row))
+            reasons[why_not(row)].append(_name(row))
     lines = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
     return _wrapped(lines, indent="  ! ", hanging="    ")
 

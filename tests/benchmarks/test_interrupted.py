@@ -113,7 +113,7 @@ def test_interrupting_keeps_what_was_measured(
     assert "= leaderboard =" in text
     rows = Outcome(tmp_path / "output", subprocess.CompletedProcess([], 2, text, "")).rows
     assert rows["majority"]["status"] == "ok"
-    assert rows[slow]["reason"] == "not measured"
+    assert rows[slow]["reason"] == "not measured yet"
     assert "this run is not finished: 1 of its 2 cells" in text
 
 

@@ -269,13 +269,20 @@ def test_a_device_that_is_not_there_is_skipped_with_the_reason(bench: Bench) -> 
 
 
 def test_what_a_model_cannot_have_is_unsupported(bench: Bench) -> None:
-    outcome = bench("--recipe", "finetune+distill:9")
+    outcome = bench("--recipe", "majority,finetune+distill:9", "--model", "tiny-bert,none")
     assert outcome.status == 0
     row = outcome.rows["finetune+distill:9"]
     assert (row["status"], row["quality"]) == ("unsupported", None)
     assert "this one has 4" in row["reason"]
     board = outcome.text[outcome.text.index("= leaderboard =") :]
     assert "finetune+distill:9: unsupported: " in board
+
+
+def test_a_run_of_nothing_that_can_be_measured_does_not_begin(bench: Bench) -> None:
+    outcome = bench("--recipe", "finetune+distill:9")
+    assert outcome.status == pytest.ExitCode.USAGE_ERROR
+    assert outcome.text.count("this one has 4") == 1
+    assert not outcome.output.exists()
 
 
 def test_a_native_crash_fails_its_cell_alone(bench: Bench) -> None:

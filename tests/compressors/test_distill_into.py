@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,53 +12,10 @@ from compressors.building import step_keys
 from compressors.distill_into import DistillInto
 from compressors.recipe import RecipeError, parse_recipe
 from models import MODELS
-from models.model import Model, Shape
+from models.model import Model
 from models.tokenization import load_tokenizer
 from tasks import TASKS
 from tests.compressors.artifacts import header, made, predict
-
-
-def write_other(folder: Path) -> None:
-    """Write a BERT of two layers x 32 and a tokenizer of 300 tokens of its own."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import BertConfig
-
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=300, special_tokens=special, show_progress=False, limit_alphabet=100
-    )
-    texts = sorted(e.text for e in TASKS["tiny"].splits()["train"])
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer.save(str(folder / "tokenizer.json"))
-    BertConfig(
-        vocab_size=300,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-    ).save_pretrained(folder)
-
-
-OTHER = Model(
-    name="other-bert",
-    title="BERT of 2 layers x 32 and a vocabulary of its own",
-    shape=Shape(layers=2, hidden=32, heads=4, ffn=64),
-    revision="other-1",
-    source="nothing",
-    licence="Apache-2.0",
-    write=write_other,
-    pretrained=False,
-)
-
-
-@pytest.fixture
-def other(monkeypatch: pytest.MonkeyPatch) -> Model:
-    monkeypatch.setitem(MODELS, OTHER.name, OTHER)
-    return OTHER
 
 
 def test_distill_into_gives_the_student_its_own_tokenizer_and_shape(other: Model) -> None:
@@ -85,7 +41,7 @@ def test_the_students_revision_is_part_of_the_key(
         return step_keys(recipe, MODELS["tiny-bert"], TASKS["tiny"], 0, "cpu")
 
     before = keys()
-    monkeypatch.setitem(MODELS, OTHER.name, replace(OTHER, revision="other-2"))
+    monkeypatch.setitem(MODELS, other.name, replace(other, revision="other-2"))
     assert keys()[0] == before[0]
     assert keys()[1] != before[1]
 

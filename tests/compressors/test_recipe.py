@@ -36,7 +36,7 @@ def test_default_values_are_written_out() -> None:
     ("text", "message"),
     [
         ("", "unknown step ''"),
-        ("finetun", "did you mean 'finetune'"),
+        ("finetun", "did you mean 'finetune'.; steps: `leanboard list steps`"),
         ("finetune+distil:3", "did you mean 'distill:3'"),
         ("finetune++int8", "unknown step ''"),
         (

@@ -122,7 +122,7 @@ def test_the_front_and_the_best_of_each_column_are_marked() -> None:
 
 def test_a_missing_measure_is_a_failure() -> None:
     row = rows(run([r for r in FOUR[:5] if r.measure != "memory"]))[0]
-    assert (row["status"], row["reason"]) == ("failed", "not measured: memory")
+    assert (row["status"], row["reason"]) == ("failed", "not measured yet: memory")
 
 
 def test_an_interrupted_run_says_so_and_how_it_goes_on() -> None:
@@ -143,7 +143,7 @@ def test_measures_of_two_artifacts_are_no_row() -> None:
 
 def test_a_cell_without_any_record_is_a_row() -> None:
     table = rows(Run(Path(), {"planned": {"t/m/finetune/cpu/s0": MEASURES}}, []))
-    assert (table[0]["status"], table[0]["reason"]) == ("failed", "not measured")
+    assert (table[0]["status"], table[0]["reason"]) == ("failed", "not measured yet")
 
 
 def test_the_terminal_is_120_wide_and_shows_failures_with_their_reason() -> None:
