@@ -10,6 +10,12 @@ from collections.abc import Iterator
 import psutil
 
 
+MOMENT = 0.2
+"""Seconds of a look: the clock of the processors ticks every hundredth."""
+BUSY = 0.2
+"""Share of the processors that others may take in such a moment, and nothing is said of it."""
+
+
 class OtherWork:
     """Adds up what others took of the processors while it watched."""
 
@@ -33,6 +39,19 @@ class OtherWork:
     def share(self) -> float | None:
         """What others took of all processors, 0 to 1; None if nothing was watched."""
         return round(self._taken / self._there, 3) if self._there else None
+
+
+def at_once() -> list[str]:
+    """Look for a moment, and say if others work on the same processors, before anything is timed."""
+    others = OtherWork()
+    with others.watch():
+        time.sleep(MOMENT)
+    if others.share is None or others.share < BUSY:
+        return []
+    return [
+        f"other work takes {others.share:.0%} of the processors now: what is timed beside it may "
+        "not be so on a quiet machine"
+    ]
 
 
 def _busy() -> float:

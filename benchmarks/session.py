@@ -27,7 +27,7 @@ from benchmarks.measures.memory import Subjects
 from benchmarks.measures.requests import Requests, requests_of
 from benchmarks.measures.turns import awake
 from benchmarks.options import Options
-from benchmarks.other_work import OtherWork
+from benchmarks.other_work import OtherWork, at_once
 from benchmarks.progress import Progress
 from benchmarks.workers import (
     Worker,
@@ -112,7 +112,8 @@ class Session:
         self.progress = Progress(len(self.planned))
         self.show(f"leanboard: {len(self.planned)} cells, records in {self.folder}")
         self.extensions = self._extensions()
-        for note in self.options.own.notes:
+        timed = any("latency" in measures for measures in self.planned.values())
+        for note in (*(at_once() if timed else ()), *self.options.own.notes):
             self.show(f"leanboard: {note}")
         for refusal in refusals(self.planned):
             self.show(f"leanboard: {refusal}")

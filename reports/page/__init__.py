@@ -11,10 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from reports.leaderboard import REFERENCES, Row, disturbance
+from reports.leaderboard import REFERENCES, Row, disturbance, why_not
 from reports.page.details import details
 from reports.pick import Pick, describe, sentences
-from reports.records import Run, cell_id
+from reports.records import OK, Run, cell_id
 from reports.trend import Trends
 
 SHOWN = (
@@ -47,7 +47,7 @@ def page(run: Run, table: list[Row], answers: list[Pick], trends: Trends | None 
 
     data = {
         "fields": SHOWN,
-        "rows": [[_short(row[name]) for name in SHOWN] for row in table],
+        "rows": [[_short(_said(row, name)) for name in SHOWN] for row in table],
         "ids": [cell_id(row) for row in table],
         "details": details(run, table),
         "references": REFERENCES,
@@ -75,6 +75,10 @@ def page(run: Run, table: list[Row], answers: list[Pick], trends: Trends | None 
 
 def _file(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _said(row: Row, name: str) -> Any:
+    return why_not(row) if name == "reason" and row["status"] != OK else row[name]
 
 
 def _short(value: Any) -> Any:

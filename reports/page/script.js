@@ -144,7 +144,7 @@
     row.tr = make("tr", { class: "row" }, name);
     row.cells = {};
     if (row.status !== "ok") {
-      row.tr.append(make("td", { class: "why", colspan: COLUMNS.length }, `${row.status}: ${row.reason || ""}`));
+      row.tr.append(make("td", { class: "why", colspan: COLUMNS.length }, row.reason));
       return row.tr;
     }
     for (const column of COLUMNS) {
@@ -296,7 +296,7 @@
     return whole;
   }
   function detailOf(row) {
-    if (row.status !== "ok") return make("div", {}, `${row.status}: ${row.reason || ""}`);
+    if (row.status !== "ok") return make("div", {}, row.reason);
     const { steps, shifted, beside, latency, confusion: matrix, flips: flipped } = row.detail;
     const interval = (field, text) => row[`${field}_low`] === null ? text(row[field]) : `${text(row[field])} [${text(row[`${field}_low`])} ${text(row[`${field}_high`])}]`;
     const times = (v) => `${v.toFixed(2)}×`;

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from benchmarks.other_work import OtherWork
+from benchmarks.other_work import OtherWork, at_once
 from reports.tables import terminal
 
 
@@ -30,6 +30,17 @@ def test_a_process_counts_as_other_work_unless_it_is_ours() -> None:
     assert ours.share is not None
     cores = psutil.cpu_count() or 1
     assert others.share - ours.share == pytest.approx(took / cores, abs=0.1)
+
+
+def test_other_work_is_seen_at_once() -> None:
+    hog = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(0.2)
+        [line] = at_once()
+    finally:
+        hog.kill()
+        hog.wait()
+    assert "of the processors now" in line
 
 
 def test_a_disturbed_run_says_so() -> None:
