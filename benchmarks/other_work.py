@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import psutil
 
-
 MOMENT = 0.2
 """Seconds of a look: the clock of the processors ticks every hundredth."""
 BUSY = 0.2

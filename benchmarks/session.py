@@ -40,6 +40,7 @@ from benchmarks.workers import (
 )
 from models import NO_MODEL
 from models.artifact import Artifact
+from models.zipped import remove_what_the_dead_unpacked
 from reports import night
 from reports.history import drifting
 from reports.records import (
@@ -102,6 +103,7 @@ class Session:
         except Timeout:
             raise pytest.UsageError(f"{self.folder} is being written by another process") from None
         remove_sockets_of_the_dead()
+        remove_what_the_dead_unpacked()
         self.before: dict[str, Any] = {}
         if self.options.resume:
             run = read_run(self.folder)

@@ -128,12 +128,16 @@ class Workbench:
         return self._said(teacher, self.texts(*splits))
 
     def _said(self, teacher: Artifact, texts: list[str]) -> np.ndarray:
-        groups = [group for group in ((teacher, *self.others), self.tutors) if group]
-        means = [
-            np.mean([self._lessons(each, texts)["logits"] for each in group], axis=0)
-            for group in groups
-        ]
+        equals = [self._lessons(teacher, texts), *self._of_others(self.others, texts)]
+        groups = [equals, self._of_others(self.tutors, texts)]
+        means = [np.mean([each["logits"] for each in group], axis=0) for group in groups if group]
         return np.mean(means, axis=0)
+
+    def _of_others(
+        self, teachers: tuple[Artifact, ...], texts: list[str]
+    ) -> list[Mapping[str, np.ndarray]]:
+        """Return the logits of further teachers, whose hidden states nobody reads."""
+        return [self._lessons(each, texts, states=False) for each in teachers]
 
     def compare_on_validation(
         self, student: Any, source: Artifact, teacher: Artifact
@@ -170,7 +174,9 @@ class Workbench:
             return (logits[:, 0] - labels) ** 2
         return (logits.argmax(axis=1) != labels).astype(np.float64)
 
-    def _lessons(self, teacher: Artifact, texts: list[str]) -> Mapping[str, np.ndarray]:
+    def _lessons(
+        self, teacher: Artifact, texts: list[str], *, states: bool = True
+    ) -> Mapping[str, np.ndarray]:
         from compressors.building import library_versions
         from models.training import bf16_is_fast
 
@@ -179,11 +185,13 @@ class Workbench:
 
             network = load_classifier(teacher.folder, self.outputs)
             lessons = self._ask(network, tokenize(self.tokenizer(teacher), texts))
+            if not states:
+                del lessons["states"]
             np.savez(target, **lessons)  # type: ignore[arg-type]
 
         computed = [library_versions(("torch", "transformers")), bf16_is_fast(self.device)]
         identity = [4, teacher.sha256, self.most_tokens(teacher), self.device, computed, texts]
-        return np.load(kept_arrays("lessons", identity, make))
+        return np.load(kept_arrays("lessons" if states else "answers", identity, make))
 
     def _ask(self, network: Any, ids: list[list[int]]) -> dict[str, np.ndarray]:
         import torch

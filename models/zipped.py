@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
+
+import psutil
 
 from models.artifact import Artifact
 
 SUFFIX = "-zipped"
 """What a format's name ends with once its files are zipped."""
 ARCHIVE = "model.zip"
+UNPACKED = "leanboard-unpacked-"
+"""What the name of a folder begins with in which an archive is unpacked; then its process."""
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 """The date of every file in an archive: the same files make the same bytes."""
 
@@ -30,10 +36,19 @@ def pack(files: dict[str, Path], target: Path) -> None:
 @contextmanager
 def extracted(archive: Path) -> Iterator[Path]:
     """Lend what `pack` wrote, in a folder that goes away."""
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    prefix = f"{UNPACKED}{os.getpid()}-"
+    with TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         with zipfile.ZipFile(archive) as files:
             files.extractall(folder)
         yield Path(folder)
+
+
+def remove_what_the_dead_unpacked() -> None:
+    """Remove the folders of processes that were killed while they had a model unpacked."""
+    for folder in Path(gettempdir()).glob(f"{UNPACKED}*"):
+        owner = folder.name.removeprefix(UNPACKED).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def inside(artifact: Artifact) -> Artifact:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -13,8 +16,9 @@ from benchmarks.measures.turns import tolerance
 from compressors.zip import Zip
 from models.artifact import Artifact
 from models.predictors import RUNTIMES, modules_of
-from models.zipped import ARCHIVE, pack
+from models.zipped import ARCHIVE, extracted, pack, remove_what_the_dead_unpacked
 from tests.compressors.artifacts import made, predict
+from tests.conftest import ROOT
 
 CHAINS = [f"finetune+{runtime}" for runtime in Zip.accepts]
 
@@ -57,3 +61,21 @@ def test_the_same_files_make_the_same_archive(tmp_path: Path) -> None:
     names = [file["name"] for file in source.manifest["files"] if file["needed"]]
     pack({name: source.folder / name for name in reversed(names)}, again)
     assert again.read_bytes() == (zipped.folder / ARCHIVE).read_bytes()
+
+
+def test_what_a_killed_process_had_unpacked_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed = (
+        "import os, signal\nfrom pathlib import Path\nfrom models.zipped import extracted\n"
+        f"with extracted(Path({str(both('finetune+onnx')[1].folder / ARCHIVE)!r})):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", killed], cwd=ROOT, env=environment, check=False)
+    [left] = tmp_path.iterdir()
+    assert (left / "model.onnx").exists()
+    with extracted(both("finetune+onnx")[1].folder / ARCHIVE) as ours:
+        remove_what_the_dead_unpacked()
+        assert list(tmp_path.iterdir()) == [ours]
