@@ -22,6 +22,7 @@ from benchmarks.own import Own, OwnError, is_brought
 from benchmarks.profiles import PROFILES
 from benchmarks.session import Session
 from benchmarks.workers import WorkerError
+from models.own import own_name
 from reports.verdicts import FAIL_ON, VERDICTS
 from tasks.own import OwnData
 
@@ -198,7 +199,8 @@ def pytest_configure(config: pytest.Config) -> None:
             own, cells = Own.again(options.folder), planned_before(options.folder)
         else:
             if data or said.models != models:
-                select(said)  # a wrong name is refused before anything is downloaded
+                # A wrong name is refused before anything is downloaded.
+                select(replace(said, recipes=_without_own(said.recipes, models)))
             own = Own.declare(models, said.tasks, data, usual=options.profile.tasks)
             if options.resume:
                 own.check_same(options.folder)
@@ -207,6 +209,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[OPTIONS] = replace(options, own=own)
     config.stash[CELLS] = cells
+
+
+def _without_own(recipes: tuple[str, ...], models: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the recipes that name no model which the options bring: that one is not known yet."""
+    own = [f":{own_name(model)}" for model in models if is_brought(model)]
+    return tuple(recipe for recipe in recipes if not any(name in recipe for name in own))
 
 
 def _measures(config: pytest.Config) -> bool:

@@ -86,6 +86,8 @@ class Recipe:
             plan = step.plan(plan, device)
             if other := step.other_source(self.steps[:index]):
                 of = MODELS[step.other_model] if step.other_model else model
+                if step.other_model and of == model:
+                    raise Unsupported(f"{step}: that is the model itself")
                 Recipe(other).plan(of, device, kind, max_tokens)
         runtime = RUNTIMES[plan.format]
         if device not in runtime.devices:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from compressors.as_is import AsIs
 from compressors.finetune import Finetune
-from compressors.step import PYTORCH, Step, Unsupported, headline_name
+from compressors.step import PYTORCH, Step, headline_name
 from models import MODELS
 
 if TYPE_CHECKING:
@@ -43,8 +43,5 @@ class Tutor(Step):
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
         assert source
-        (tutor,) = workbench.others
-        if workbench.teacher and tutor.sha256 == workbench.teacher.sha256:
-            raise Unsupported(f"{self.model} is the recipe's own teacher already")
         workbench.keep(source, *(file["name"] for file in source.manifest["files"]))
         return workbench.seal(source)

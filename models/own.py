@@ -49,6 +49,11 @@ def is_own(name: str) -> bool:
     return Path(name).expanduser().is_dir() or "/" in name or "\\" in name
 
 
+def own_name(source: str) -> str:
+    """Return the name that a folder or a hub id gets, unless another model has it."""
+    return re.sub(r"[^a-z0-9]+", "-", folder_name(source).lower()).strip("-") or "model"
+
+
 def own_model(source: str, taken: Collection[str] = ()) -> Model:
     """Declare a user's model from what its folder says of it; nothing in it is executed.
 
@@ -61,7 +66,7 @@ def own_model(source: str, taken: Collection[str] = ()) -> Model:
     """
     folder = _folder(source)
     config = _config(folder)
-    name = re.sub(r"[^a-z0-9]+", "-", folder_name(source).lower()).strip("-") or "model"
+    name = own_name(source)
     files = sorted(path for path in folder.iterdir() if path.is_file() and _is_read(path.name))
     identity = [(path.name, file_sha256(path)) for path in files]
     return Model(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from models.own import OwnModelError, own_model
-from tests.conftest import ROOT, Outcome
+from tests.conftest import ROOT, Bench, Outcome
 
 
 def listed(*options: str) -> subprocess.CompletedProcess[str]:
@@ -277,3 +277,16 @@ def test_another_process_declares_the_same(
     model, task = MODELS.pop("mine"), TASKS.pop(name)
     expected = [model.revision, ["NEGATIVE", "POSITIVE"], 2, ["negative", "positive"], task.sizes]
     assert json.loads(done.stdout) == expected
+
+
+def test_an_own_model_can_be_the_tutor_of_another(bench: Bench, tuned: Path) -> None:
+    models = f"{tuned},tiny-bert"
+    outcome = bench("--model", models, "--recipe", "finetune+tutor:my-model+heal", "-k", "accuracy")
+    assert outcome.status == 0, outcome.text
+    board = json.loads((outcome.folder / "leaderboard.json").read_text())
+    status = {row["model"]: (row["status"], row["reason"]) for row in board["rows"]}
+    assert status["tiny-bert"][0] == "ok"
+    assert status["my-model"] == ("unsupported", "tutor:my-model: that is the model itself")
+    builds = [r for r in outcome.records if r["measure"] == "build"]
+    taught = next(b for b in builds if "tutor" in b["cell"]["recipe"])
+    assert [step["step"] for step in taught["facts"]["lineage"]][:2] == ["finetune", "as-is"]
