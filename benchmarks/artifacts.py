@@ -67,9 +67,12 @@ def refusals(cells: Iterable[Cell]) -> list[str]:
     ]
 
 
-def assets_of(task: str, model: str) -> list[Asset]:
-    """Return what a cell of a task and a model needs from the package index."""
-    return [*TASKS[task].assets, *(MODELS[model].assets if model in MODELS else ())]
+def assets_of(cell: Cell) -> list[Asset]:
+    """Return what a cell needs from the package index."""
+    steps = parsed(cell.recipe).steps
+    names = [cell.model, *(name for step in steps for name in step.reads_models)]
+    models = [MODELS[name] for name in names if name in MODELS]
+    return [*TASKS[cell.task].assets, *(asset for model in models for asset in model.assets)]
 
 
 @dataclass
@@ -123,7 +126,7 @@ class Artifacts:
             raise NotMeasured(UNSUPPORTED, why_not)
         if why_not := DEVICES[cell.device]():
             raise NotMeasured(SKIPPED, why_not)
-        for asset in assets_of(cell.task, cell.model):
+        for asset in assets_of(cell):
             if asset in self.lacking:
                 raise NotMeasured(FAILED, self.lacking[asset])
 

@@ -94,7 +94,7 @@ def _seeds(count: int) -> str:
 
 def _share(kept: float) -> str:
     """Show a share in percent, rounded down: 98.95 % are not 99."""
-    return f"{math.floor(round(1e4 * kept) / 10) / 10:.1f}%"
+    return f"{math.floor(1000 * kept + 1e-9) / 10:.1f}%"
 
 
 def recommended() -> str:

@@ -19,7 +19,7 @@ from benchmarks.matrix import Cell, Selection, SelectionError, select
 from benchmarks.measures import MEASURES
 from benchmarks.options import Options, planned_before
 from benchmarks.own import Own, OwnError, is_brought
-from benchmarks.profiles import PROFILES
+from benchmarks.profiles import PROFILES, REFERENCE
 from benchmarks.session import Session
 from benchmarks.workers import WorkerError
 from models.own import own_name
@@ -213,8 +213,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _without_own(recipes: tuple[str, ...], models: tuple[str, ...]) -> tuple[str, ...]:
     """Return the recipes that name no model which the options bring: that one is not known yet."""
-    own = [f":{own_name(model)}" for model in models if is_brought(model)]
-    return tuple(recipe for recipe in recipes if not any(name in recipe for name in own))
+    own = tuple(own_name(model) for model in models if is_brought(model))
+    kept = tuple(
+        recipe
+        for recipe in recipes
+        if not any(part.partition(":")[2] in own for part in recipe.split("+"))
+    )
+    return kept or ((REFERENCE,) if recipes else ())
 
 
 def _measures(config: pytest.Config) -> bool:
@@ -331,7 +336,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             reporter.write_line(f"leanboard: {note}")
     if not (planned or judged) or config.option.collectonly:
         return
-    if not judged and all(map(refused, planned)):
+    only_cells = not judged and all(map(_cell_of, session.items))
+    if only_cells and all(map(refused, planned)):
         raise pytest.UsageError("\n".join(["nothing can be measured:", *refusals(planned)]))
     if config.get_verbosity() == 0:
         reporter.showfspath = False  # finished cells have lines of their own

@@ -114,7 +114,7 @@ class Session:
         self.progress = Progress(len(self.planned))
         self.show(f"leanboard: {len(self.planned)} cells, records in {self.folder}")
         self.extensions = self._extensions()
-        timed = any("latency" in measures for measures in self.planned.values())
+        timed = any("latency" in self.planned[cell] for cell in self.planned.keys() - self.kept)
         for note in (*(at_once() if timed else ()), *self.options.own.notes):
             self.show(f"leanboard: {note}")
         for refusal in refusals(self.planned):
@@ -325,8 +325,7 @@ class Session:
 
     def _assets(self) -> list[Asset]:
         """Return the assets that the cells need."""
-        pairs = dict.fromkeys((cell.task, cell.model) for cell in self.planned)
-        return list(dict.fromkeys(asset for pair in pairs for asset in assets_of(*pair)))
+        return list(dict.fromkeys(asset for cell in self.planned for asset in assets_of(cell)))
 
     def _fetch_assets(self) -> None:
         """Download what the cells need before anything else, where the user can watch it."""

@@ -152,7 +152,7 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
             tutors = tuple(
                 tutor
                 for index, earlier in enumerate(before)
-                if earlier.others_teach and step.family == earlier.family
+                if earlier.others_teach and step.learns
                 for tutor in _others(earlier, before[:index], job, prefix)
             )
             job.progress(0.0, prefix)  # what fails from here on is this step
@@ -179,7 +179,14 @@ def _build(recipe: Recipe, job: Job) -> Artifact:
 
 
 def _others(step: Step, before: tuple[Step, ...], job: Job, prefix: str) -> tuple[Artifact, ...]:
-    """Build what a step reads; what fails in it of another seed or model has failed in `prefix`."""
+    """Build what a step reads.
+
+    What fails in it of another seed or model has failed in the step: the recipe's own network of
+    that name may be whole.
+
+    Raises:
+        StepFailed: it cannot be built.
+    """
 
     def told(share: float, what: str) -> None:
         job.progress(share, f"{prefix}: {what}")
@@ -188,7 +195,13 @@ def _others(step: Step, before: tuple[Step, ...], job: Job, prefix: str) -> tupl
     for read, model, seed in _read_by(step, before, job.model, job.seed):
         same = (model, seed) == (job.model, job.seed)
         its = job if same else replace(job, model=model, seed=seed, progress=told)
-        made.append(_build(read.built, its))
+        try:
+            made.append(_build(read.built, its))
+        except StepFailed as error:
+            if same:
+                raise
+            whose = f"{model.name if model else NO_MODEL} of seed {seed}"
+            raise StepFailed(f"{step}: {whose}: {error}") from error
     return tuple(made)
 
 
@@ -257,6 +270,7 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
         made = step.apply(parent, bench)
     cost = {
         "step": str(step),
+        "model": model,
         "family": step.family,
         "seconds": round(time.perf_counter() - started, 3),
         "peak_bytes": peak_bytes(),

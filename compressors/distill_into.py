@@ -45,6 +45,10 @@ class DistillInto(Step):
         plan = super().plan(before, device)
         return replace(plan, shape=student.shape, architecture=student.architecture, sparse=False)
 
+    @property
+    def reads_models(self) -> tuple[str, ...]:
+        return (self.model,)
+
     def pins(self) -> list[str]:
         return [MODELS[self.model].revision]
 

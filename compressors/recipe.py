@@ -168,9 +168,7 @@ def _check_formats(recipe: Recipe, text: str) -> None:
         if step.format_after(format) != format:
             format, maker = step.format_after(format), step
         later = recipe.steps[index + 1 :]
-        if step.others_teach and not any(
-            one.family == step.family and not one.others_teach for one in later
-        ):
+        if step.others_teach and not any(one.learns for one in later):
             raise RecipeError(
                 f"recipe '{text}': '{step}' teaches nobody: put a distillation after it, "
                 "'distill:3' or 'heal'"

@@ -133,7 +133,17 @@ class Step:
     """What is added to the recipe's seed for each other artifact that it reads."""
 
     others_teach: ClassVar[bool] = False
-    """Every distillation after it learns from the other artifacts too."""
+    """Every step after it that `learns` has the other artifacts as teachers too."""
+
+    @property
+    def learns(self) -> bool:
+        """Say whether it learns what teachers answer, those among them that steps before it lend."""
+        return self.family == "distillation" and not self.others_teach
+
+    @property
+    def reads_models(self) -> tuple[str, ...]:
+        """Return the models that it reads beside the recipe's own."""
+        return (self.other_model,) if self.other_model else ()
 
     @property
     def other_model(self) -> str | None:

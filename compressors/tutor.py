@@ -20,9 +20,8 @@ class Tutor(Step):
     """Let another model, fine-tuned on the task, teach beside the recipe's own network from here on.
 
     No weight changes: every distillation after it learns the mean of both networks' logits (Hinton
-    et al. 2015, arXiv 1503.02531), and hidden states from its own, which the student starts from. A
-    network that was fine-tuned from the same weights knows no more than the student's source; a
-    larger one does, of other domains most of all. `finetune+tutor:mpnet-base+distill-long:3`.
+    et al. 2015, arXiv 1503.02531), and hidden states from its own, which the student starts from:
+    `finetune+tutor:mpnet-base+distill-long:3`. What it brings is in docs/frontier.md.
     """
 
     name: ClassVar[str] = "tutor"

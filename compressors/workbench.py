@@ -159,7 +159,8 @@ class Workbench:
             return {}
         texts = [example.text for example in examples]
         labels = np.array([example.label for example in examples], dtype=self.label_type)
-        said = self._ask(student, tokenize(self.tokenizer(source), texts))["logits"]
+        ids = tokenize(self.tokenizer(source), texts)
+        said = self._ask(student, ids, states=False)["logits"]
         mine, theirs = (
             self._errors(logits, labels) for logits in (said, self._said(teacher, texts))
         )
@@ -184,16 +185,16 @@ class Workbench:
             from models.networks import load_classifier
 
             network = load_classifier(teacher.folder, self.outputs)
-            lessons = self._ask(network, tokenize(self.tokenizer(teacher), texts))
-            if not states:
-                del lessons["states"]
+            lessons = self._ask(network, tokenize(self.tokenizer(teacher), texts), states=states)
             np.savez(target, **lessons)  # type: ignore[arg-type]
 
         computed = [library_versions(("torch", "transformers")), bf16_is_fast(self.device)]
         identity = [4, teacher.sha256, self.most_tokens(teacher), self.device, computed, texts]
         return np.load(kept_arrays("lessons" if states else "answers", identity, make))
 
-    def _ask(self, network: Any, ids: list[list[int]]) -> dict[str, np.ndarray]:
+    def _ask(
+        self, network: Any, ids: list[list[int]], *, states: bool = True
+    ) -> dict[str, np.ndarray]:
         import torch
 
         from models.first_token import first_token_only
@@ -203,20 +204,23 @@ class Workbench:
         config = network.config
         pad_id = config.pad_token_id or 0
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        logits = np.empty((len(ids), self.outputs), np.float32)
-        states = np.empty((len(ids), config.num_hidden_layers, config.hidden_size), np.float16)
+        answers = {"logits": np.empty((len(ids), self.outputs), np.float32)}
+        if states:
+            layers = config.num_hidden_layers, config.hidden_size
+            answers["states"] = np.empty((len(ids), *layers), np.float16)
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             tokens = pad([ids[i] for i in rows], pad_id)
             given, mask = (torch.from_numpy(array).to(self.device) for array in tokens)
             with torch.inference_mode(), autocast(self.device), first_token_only(network):
-                said = network(input_ids=given, attention_mask=mask, output_hidden_states=True)
+                said = network(input_ids=given, attention_mask=mask, output_hidden_states=states)
+            answers["logits"][rows] = said.logits.float().cpu().numpy()
+            if states:
                 first = torch.stack([layer[:, 0] for layer in said.hidden_states[1:]], dim=1)
-            logits[rows] = said.logits.float().cpu().numpy()
-            states[rows] = first.half().cpu().numpy()
+                answers["states"][rows] = first.half().cpu().numpy()
             self.progress(start / len(order), "asking the teacher")
         network.to("cpu")
-        return {"logits": logits, "states": states}
+        return answers
 
     def keep(self, source: Artifact, *names: str) -> None:
         """Copy files of the source unchanged."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from reports.leaderboard import NO_MODEL
+from reports.leaderboard import NO_MODEL, step_of
 
 Row = dict[str, Any]
 
@@ -63,7 +63,7 @@ def card(row: Row, origin: Origin, info: dict[str, Any], loading: str, note: str
         + ". The interval is a 95 % one; speed-up, memory and size are against the uncompressed "
         "model (eager PyTorch, fp32).",
         "## How it was made",
-        tabulate(_steps(origin.lineage), ("step", "seconds", "peak memory"), "pipe"),
+        tabulate(_steps(origin.lineage, row["model"]), ("step", "seconds", "peak memory"), "pipe"),
         f"- base model: {_text(origin.model_source)} (licence: {_text(origin.model_licence)})"
         if has_model
         else "- base model: none",
@@ -135,10 +135,10 @@ def _interval(row: Row, name: str, shape: str) -> str:
     return _shown(row[name], shape) + interval
 
 
-def _steps(lineage: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+def _steps(lineage: list[dict[str, Any]], model: str) -> list[tuple[str, str, str]]:
     return [
         (
-            _text(step["step"]),
+            _text(step_of(step, model)),
             f"{step['seconds']:.1f}",
             "" if step.get("peak_bytes") is None else f"{step['peak_bytes'] / 1e6:.0f} MB",
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.leaderboard import Row, rows
+from reports.leaderboard import Row, rows, why_not
 from reports.records import OK, SKIPPED, UNSUPPORTED, Run, cell_id, write_atomically
 
 
@@ -107,7 +107,7 @@ def export(run: Run) -> list[Path]:
 def left_out(run: Run) -> list[str]:
     """Name the cells that failed: a dashboard knows no such row, there its series ends."""
     return [
-        f"{cell_id(row)}: {row['status']}: {row['reason']}"
+        f"{cell_id(row)}: {why_not(row)}"
         for row in rows(run)
         if row["status"] not in (OK, UNSUPPORTED, SKIPPED)
     ]

@@ -131,7 +131,8 @@ def _shared(run: Run) -> list[str]:
         cell = record.cell
         for one in lineage:
             seed = one.get("seed", cell["seed"])
-            key = (cell["task"], cell["device"], seed, one.get("parent"), one.get("step"))
+            read = (one.get("parent"), *(one.get("others") or ()))
+            key = (cell["task"], cell["device"], seed, *read, one.get("step"))
             taken[key] = one.get("seconds") or 0.0
     if len(taken) == steps:
         return []
@@ -182,6 +183,12 @@ def rows(run: Run) -> list[Row]:
         _add_ratios(row, by_recipe)
     _mark_pareto(table)
     return [{name: row.get(name) for name in ROW_FIELDS} for row in table]
+
+
+def step_of(one: dict[str, Any], model: str) -> str:
+    """Name a step of a lineage, as of which model if that is not `model`."""
+    own = one.get("model") in (None, model, NO_MODEL)
+    return str(one.get("step")) if own else f"{one['step']} of {one['model']}"
 
 
 def why_not(row: Row) -> str:

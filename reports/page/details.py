@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.leaderboard import REFERENCES, Row
+from reports.leaderboard import REFERENCES, Row, step_of
 from reports.records import OK, Record, Run, cell_id, newest
 
 BINS = 24
@@ -54,9 +54,12 @@ def _reference_of(row: Row, found: dict[tuple[str, str], Record]) -> str:
 
 
 def _steps(build: Record | None) -> Detail:
-    lineage = build.facts.get("lineage", []) if build else []
+    if build is None:
+        return {}
+    lineage = build.facts.get("lineage", [])
     steps = [
-        [str(step.get("step")), step.get("seconds"), step.get("peak_bytes")] for step in lineage
+        [step_of(step, build.cell["model"]), step.get("seconds"), step.get("peak_bytes")]
+        for step in lineage
     ]
     return {"steps": steps} if steps else {}
 

@@ -36,8 +36,8 @@ def test_nothing_is_left_out(what: str, names: Iterable[str]) -> None:
 
 
 def test_what_is_kept_is_not_rounded_up() -> None:
-    shares = [_share(kept) for kept in (0.9895, 0.99, 1.001, 0.9998, 0.57)]
-    assert shares == ["98.9%", "99.0%", "100.1%", "99.9%", "57.0%"]
+    shares = [_share(kept) for kept in (0.9895, 0.98996, 0.99, 1.001, 0.9998, 0.57)]
+    assert shares == ["98.9%", "98.9%", "99.0%", "100.1%", "99.9%", "57.0%"]
 
 
 def test_ablation_leaves_out_each_step_once() -> None:

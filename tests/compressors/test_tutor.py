@@ -92,7 +92,9 @@ def test_a_failure_of_the_tutor_is_the_steps(other: Model, monkeypatch: pytest.M
     monkeypatch.setattr(Finetune, "apply", failing)
     told: list[str] = []
     recipe = "finetune+tutor:other-bert+heal"
-    with pytest.raises(StepFailed, match="no tutor"):
+    with pytest.raises(
+        StepFailed, match=r"tutor:other-bert: other-bert of seed 0: finetune: .*no tutor"
+    ):
         build(recipe, "tiny-bert", "tiny", 0, "cpu", 1, lambda _, what: told.append(what))
     assert told[-1].startswith("finetune+tutor:other-bert: ")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reports.leaderboard import ROW_FIELDS, notes, rows, typical_ms
+from reports.leaderboard import ROW_FIELDS, notes, rows, step_of, typical_ms
 from reports.records import Metric, Record, Run
 from reports.tables import WIDTH, csv_text, latex, markdown, recommended, terminal
 
@@ -267,3 +267,27 @@ def test_what_begins_alike_is_counted_once() -> None:
         "all, in this run or before)"
     ]
     assert not notes(table, run(found[: len(found) // 3]))
+
+
+def test_the_same_step_with_other_teachers_is_another() -> None:
+    first = {"step": "finetune", "parent": "base", "seconds": 100.0}
+    taught = {"step": "distill:3", "parent": "tuned", "seconds": 200.0}
+    found = [
+        *records("finetune+distill:3", 0.9, 70, 2.0),
+        *records("finetune+tutor:mpnet-base+distill:3", 0.9, 70, 2.0),
+    ]
+    chains = ([first, taught], [first, taught | {"others": ["strong"]}])
+    for record, lineage in zip((r for r in found if r.measure == "build"), chains, strict=True):
+        record.facts["lineage"] = lineage
+    assert notes(rows(run(found)), run(found)) == [
+        "4 steps make these 2 rows, and 3 of them differ: what begins alike is built once (500 s in "
+        "all, in this run or before)"
+    ]
+
+
+def test_a_step_of_another_model_says_whose_it_is() -> None:
+    assert step_of({"step": "finetune", "model": "mpnet-base"}, "minilm-bert") == (
+        "finetune of mpnet-base"
+    )
+    for own in ("minilm-bert", None):
+        assert step_of({"step": "finetune", "model": own}, "minilm-bert") == "finetune"
