@@ -114,6 +114,10 @@ CHAINS = (
     f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
     f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
     f"finetune+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
+    "finetune+tutor:mpnet-base+trim-vocab+relu+prune-heads:0.5+prune-ffn:0.33"
+    "+distill-ensemble:3+openvino-int4+zip",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 CHAINS_FOR_LONG_TEXTS = (
