@@ -29,6 +29,11 @@ def is_whole(arrays: Path) -> bool:
         return False
 
 
+def is_dead(process: str) -> bool:
+    """Say whether a process whose id stands in a name is no more: what it left may go."""
+    return process.isdecimal() and not psutil.pid_exists(int(process))
+
+
 def kept_arrays(kind: str, identity: list[Any], make: Callable[[Path], None]) -> Path:
     """Return an npz that the cache keeps under what it was made from; make it if it is not whole.
 
@@ -44,7 +49,7 @@ def kept_arrays(kind: str, identity: list[Any], make: Callable[[Path], None]) ->
     if not is_whole(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
         for left in kept.parent.glob(f".*.{kept.name}"):
-            if not psutil.pid_exists(int(left.name.split(".")[1])):
+            if is_dead(left.name.split(".")[1]):
                 left.unlink(missing_ok=True)
         unfinished = kept.with_name(f".{os.getpid()}.{kept.name}")
         try:

@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-import psutil
-
 from models.artifact import Artifact
+from models.store import is_dead
 
 SUFFIX = "-zipped"
 """What a format's name ends with once its files are zipped."""
@@ -46,8 +45,7 @@ def extracted(archive: Path) -> Iterator[Path]:
 def remove_what_the_dead_unpacked() -> None:
     """Remove the folders of processes that were killed while they had a model unpacked."""
     for folder in Path(gettempdir()).glob(f"{UNPACKED}*"):
-        owner = folder.name.removeprefix(UNPACKED).partition("-")[0]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+        if is_dead(folder.name.removeprefix(UNPACKED).partition("-")[0]):
             shutil.rmtree(folder, ignore_errors=True)
 
 
