@@ -66,16 +66,17 @@ def test_the_same_files_make_the_same_archive(tmp_path: Path) -> None:
 def test_what_a_killed_process_had_unpacked_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    archive = both("finetune+onnx")[1].folder / ARCHIVE  # building leaves temporary files too
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     killed = (
         "import os, signal\nfrom pathlib import Path\nfrom models.zipped import extracted\n"
-        f"with extracted(Path({str(both('finetune+onnx')[1].folder / ARCHIVE)!r})):\n"
+        f"with extracted(Path({str(archive)!r})):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", killed], cwd=ROOT, env=environment, check=False)
     [left] = tmp_path.iterdir()
     assert (left / "model.onnx").exists()
-    with extracted(both("finetune+onnx")[1].folder / ARCHIVE) as ours:
+    with extracted(archive) as ours:
         remove_what_the_dead_unpacked()
         assert list(tmp_path.iterdir()) == [ours]
