@@ -69,11 +69,16 @@ def _origin(run: Run, row: Row, artifact: Artifact) -> Origin:
     model, task = MODELS.get(row["model"]), TASKS.get(row["task"])
     build = newest(run.records).get((cell_id(row), "build"))
     told = artifact.manifest
+    lineage = (build.facts if build else told)["lineage"]
+    others = dict.fromkeys(name for step in lineage for name in step.get("reads_models", ()))
     return Origin(
         labels=task.labels if task else tuple(told["labels"]),
-        lineage=(build.facts if build else told)["lineage"],
+        lineage=lineage,
         model_source=model.source if model else "unknown",
         model_licence=model.licence if model else "unknown",
+        other_models=tuple(
+            (other.name, other.source, other.licence) for other in map(MODELS.get, others) if other
+        ),
         data_source=task.source if task else "unknown",
         data_licence=task.licence if task else "unknown",
         data_sha256=(task and task.data_sha256) or told["data_sha256"],

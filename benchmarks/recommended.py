@@ -162,3 +162,9 @@ RECOMMENDED = (
         ),
     ),
 )
+
+
+def chosen(task: str, model: str) -> tuple[str, ...]:
+    """Return the recipes that were chosen for a task and a model."""
+    found = (each for each in RECOMMENDED if (each.task, each.model) == (task, model))
+    return tuple(choice.recipe for measured in found for choice in measured.choices)

@@ -27,6 +27,8 @@ class Origin:
     data_sha256: str
     max_tokens: int | None
     """Where texts are cut; None if they are not."""
+    other_models: tuple[tuple[str, str, str], ...] = ()
+    """Name, source and licence of each further model that taught or was taught."""
     pairs: bool = False
     """Each text is two sentences."""
     sizes: dict[str, int] = field(default_factory=dict)
@@ -67,6 +69,10 @@ def card(row: Row, origin: Origin, info: dict[str, Any], loading: str, note: str
         f"- base model: {_text(origin.model_source)} (licence: {_text(origin.model_licence)})"
         if has_model
         else "- base model: none",
+        *(
+            f"- with {_text(name)}: {_text(source)} (licence: {_text(licence)})"
+            for name, source, licence in origin.other_models
+        ),
         f"- data: {_text(origin.data_source)} (licence: {_text(origin.data_licence)}), "
         + ", ".join(f"{name} {size:,}" for name, size in origin.sizes.items())
         + f"; sha256 `{origin.data_sha256[:16]}…`",

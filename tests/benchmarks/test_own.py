@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.command import main
+from models import MODELS
 from models.own import OwnModelError, own_model
 from tests.conftest import ROOT, Bench, Outcome
 
@@ -245,7 +247,6 @@ def test_another_process_declares_the_same(
     from safetensors.numpy import save_file
 
     from benchmarks.own import Own
-    from models import MODELS
     from tasks import TASKS
     from tasks.own import OwnData
 
@@ -279,7 +280,9 @@ def test_another_process_declares_the_same(
     assert json.loads(done.stdout) == expected
 
 
-def test_an_own_model_can_be_the_tutor_of_another(bench: Bench, tuned: Path) -> None:
+def test_an_own_model_can_be_the_tutor_of_another(
+    bench: Bench, tuned: Path, tmp_path: Path
+) -> None:
     models = f"{tuned},tiny-bert"
     outcome = bench("--model", models, "--recipe", "finetune+tutor:my-model+heal", "-k", "accuracy")
     assert outcome.status == 0, outcome.text
@@ -290,3 +293,7 @@ def test_an_own_model_can_be_the_tutor_of_another(bench: Bench, tuned: Path) -> 
     builds = [r for r in outcome.records if r["measure"] == "build"]
     taught = next(b for b in builds if "tutor" in b["cell"]["recipe"])
     assert [step["step"] for step in taught["facts"]["lineage"]][:2] == ["finetune", "as-is"]
+    row, target = f"tiny/tiny-bert/{taught['cell']['recipe']}/cpu/s0", tmp_path / "shipped"
+    assert main(["export", str(outcome.folder), row, str(target)]) == 0
+    source = MODELS.pop("my-model").source
+    assert f"- with my-model: {source} (licence: your own)" in (target / "README.md").read_text()
