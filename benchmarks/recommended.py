@@ -79,18 +79,18 @@ RECOMMENDED = (
             Choice(
                 f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
                 "faster still, better on other domains than the reference, and needs no extra",
-                *(0.9930, 1.0002, 0.9877, 11.46, 9.61, 6.62, 857),
+                *(0.9930, 1.0002, 0.9877, 11.46, 9.50, 6.47, 625),
             ),
             Choice(
                 f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
                 "fourteen times smaller, nearly ten times faster, in batches too, within 1 %",
-                *(0.9910, 0.9988, 0.9863, 14.10, 9.69, 10.60, 857),
+                *(0.9910, 0.9988, 0.9863, 14.10, 9.84, 10.76, 624),
             ),
             Choice(
                 "finetune+tutor:mpnet-base+trim-vocab+relu+prune-heads:0.5+prune-ffn:0.33"
                 "+distill-ensemble:3+openvino-int4+zip",
                 "ten times smaller and faster, in batches too, within 1.3 % (on test 0.1)",
-                *(0.9875, 0.9988, 0.9863, 13.27, 10.26, 10.87, 716),
+                *(0.9875, 0.9988, 0.9863, 13.27, 10.20, 11.18, 885),
             ),
         ),
     ),
