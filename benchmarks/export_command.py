@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import own
 from benchmarks.extensions import OWN
 from benchmarks.shipping import SHIPPED, Shipped
+from compressors.recipe import RecipeError, parse_recipe
 from models import MODELS
 from models.artifact import Artifact
 from models.store import Store
@@ -69,22 +70,32 @@ def _origin(run: Run, row: Row, artifact: Artifact) -> Origin:
     model, task = MODELS.get(row["model"]), TASKS.get(row["task"])
     build = newest(run.records).get((cell_id(row), "build"))
     told = artifact.manifest
-    lineage = (build.facts if build else told)["lineage"]
-    others = dict.fromkeys(name for step in lineage for name in step.get("reads_models", ()))
     return Origin(
         labels=task.labels if task else tuple(told["labels"]),
-        lineage=lineage,
+        lineage=(build.facts if build else told)["lineage"],
         model_source=model.source if model else "unknown",
         model_licence=model.licence if model else "unknown",
-        other_models=tuple(
-            (other.name, other.source, other.licence) for other in map(MODELS.get, others) if other
-        ),
+        other_models=_others(row["recipe"]),
         data_source=task.source if task else "unknown",
         data_licence=task.licence if task else "unknown",
         data_sha256=(task and task.data_sha256) or told["data_sha256"],
         max_tokens=None if artifact.format == "linear" else told["max_tokens"],
         pairs=bool(task and task.pairs),
         sizes=task.sizes if task else {},
+    )
+
+
+def _others(recipe: str) -> tuple[tuple[str, str, str], ...]:
+    """Return name, source and licence of each other model that the steps of a recipe read."""
+    try:
+        steps = parse_recipe(recipe).steps
+    except RecipeError:
+        return ()  # a step of one's own, which is not declared here
+    names = dict.fromkeys(name for step in steps for name in step.reads_models)
+    models = {name: MODELS.get(name) for name in names}
+    return tuple(
+        (name, model.source if model else "unknown", model.licence if model else "unknown")
+        for name, model in models.items()
     )
 
 

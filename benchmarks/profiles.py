@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.recommended import RECOMMENDED, THINNER, chosen
+from benchmarks.recommended import RECOMMENDED, THIN, THINNER
 
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
@@ -92,7 +92,9 @@ ON_GPU = {
 INTO_MINILM = ("finetune+distill-into:minilm-bert", "finetune+distill-into:minilm-bert+onnx-int8")
 """What a larger model teaches a small one of another architecture."""
 
-NOT_CHOSEN = (
+CHAINS = (
+    "finetune+onnx-int8",
+    "finetune+trim-vocab+openvino-int8",
     "finetune+distill:4+onnx-int8",
     "finetune+distill:4+trim-vocab+openvino-int8",
     "finetune+distill:4+trim-vocab+openvino-int4",
@@ -105,12 +107,17 @@ NOT_CHOSEN = (
     "finetune+distill:4+trim-vocab:12000+openvino-int4",
     "finetune+distill:3+trim-vocab+openvino-int4+cascade:0.6",
     "finetune+distill:3+trim-vocab+openvino-int4+cascade:0.7",
+    "finetune+trim-vocab:14000+distill-long:4+openvino-int4+zip",
+    "finetune+trim-vocab:12000+distill-long:3+openvino-int4+zip",
+    "finetune+trim-vocab:12000+distill-long:3+onnx-int8+zip",
     "finetune+trim-vocab:12000+distill-long:3+openvino-int4+cascade:0.6",
     f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
     f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
     f"finetune+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
+    f"finetune+tutor:mpnet-base+trim-vocab+{THIN}+distill-ensemble:3+openvino-int4+zip",
 )
-CHAINS = (*NOT_CHOSEN, *chosen("movies", "minilm-bert"))
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 CHAINS_FOR_LONG_TEXTS = (
     "finetune+onnx-int8",
@@ -207,7 +214,7 @@ PROFILES: dict[str, Profile] = {
             f"{measured.task}/{measured.model}": (
                 *CONTROLS,
                 REFERENCE,
-                *chosen(measured.task, measured.model),
+                *(choice.recipe for choice in measured.choices),
             )
             for measured in RECOMMENDED
         },

@@ -271,7 +271,6 @@ def _apply(step: Step, parent: Artifact | None, bench: Workbench, model: str, pr
     cost = {
         "step": str(step),
         "model": model,
-        "reads_models": list(step.reads_models),
         "family": step.family,
         "seconds": round(time.perf_counter() - started, 3),
         "peak_bytes": peak_bytes(),

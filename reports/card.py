@@ -28,7 +28,7 @@ class Origin:
     max_tokens: int | None
     """Where texts are cut; None if they are not."""
     other_models: tuple[tuple[str, str, str], ...] = ()
-    """Name, source and licence of each further model that taught or was taught."""
+    """Name, source and licence of each further model that taught or was taught: its steps read it."""
     pairs: bool = False
     """Each text is two sentences."""
     sizes: dict[str, int] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def card(row: Row, origin: Origin, info: dict[str, Any], loading: str, note: str
         if has_model
         else "- base model: none",
         *(
-            f"- with {_text(name)}: {_text(source)} (licence: {_text(licence)})"
+            f"- read by its steps too: {_text(name)}, {_text(source)} (licence: {_text(licence)})"
             for name, source, licence in origin.other_models
         ),
         f"- data: {_text(origin.data_source)} (licence: {_text(origin.data_licence)}), "

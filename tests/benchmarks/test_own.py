@@ -295,5 +295,5 @@ def test_an_own_model_can_be_the_tutor_of_another(
     assert [step["step"] for step in taught["facts"]["lineage"]][:2] == ["finetune", "as-is"]
     row, target = f"tiny/tiny-bert/{taught['cell']['recipe']}/cpu/s0", tmp_path / "shipped"
     assert main(["export", str(outcome.folder), row, str(target)]) == 0
-    source = MODELS.pop("my-model").source
-    assert f"- with my-model: {source} (licence: your own)" in (target / "README.md").read_text()
+    tutor = f"my-model, {MODELS.pop('my-model').source} (licence: your own)"
+    assert f"- read by its steps too: {tutor}" in (target / "README.md").read_text()

@@ -111,11 +111,11 @@ def bench(requests: Requests, tmp_path: Path) -> Any:
 
 
 def within(low: float, high: float, measure: Callable[[], float]) -> bool:
-    """Say whether a ratio lies between the bounds, as the geometric mean of one to six measurements."""
+    """Say whether a ratio lies between the bounds, as the geometric mean of two to six measurements."""
     logs: list[float] = []
     while len(logs) < 6:
         logs.append(np.log(measure()))
-        if low < np.exp(np.mean(logs)) < high:
+        if len(logs) > 1 and low < np.exp(np.mean(logs)) < high:
             return True
     return False
 
