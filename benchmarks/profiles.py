@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.recommended import RECOMMENDED, THIN, THINNER
+from benchmarks.recommended import RECOMMENDED, THINNEST, THINNER
 
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
@@ -116,7 +116,7 @@ CHAINS = (
     f"finetune+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
     f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
     f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
-    f"finetune+tutor:mpnet-base+trim-vocab+{THIN}+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+tutor:mpnet-base+trim-vocab+{THINNEST}+distill-ensemble:3+openvino-int4+zip",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 CHAINS_FOR_LONG_TEXTS = (
