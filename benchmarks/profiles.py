@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.recommended import RECOMMENDED, THINNEST, THINNER
+from benchmarks.recommended import RECOMMENDED, THINNER, THINNEST
 
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
