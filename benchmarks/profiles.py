@@ -114,6 +114,7 @@ CHAINS = (
     f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
     f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
     f"finetune+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
     f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
     f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
     f"finetune+tutor:mpnet-base+trim-vocab+{THINNEST}+distill-ensemble:3+openvino-int4+zip",
