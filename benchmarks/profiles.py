@@ -118,6 +118,8 @@ CHAINS = (
     f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
     f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
     f"finetune+tutor:mpnet-base+trim-vocab+{THINNEST}+distill-ensemble:3+openvino-int4+zip",
+    "finetune+tutor:mpnet-base+trim-vocab+prune-heads:0.5+prune-ffn:0.33"
+    "+distill-ensemble:3+openvino-int4+zip",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 CHAINS_FOR_LONG_TEXTS = (
