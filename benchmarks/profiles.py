@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.recommended import RECOMMENDED, THINNER, THINNEST
+from benchmarks.recommended import RECOMMENDED, THINNER
 
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
@@ -117,7 +117,8 @@ CHAINS = (
     f"finetune+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
     f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
     f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
-    f"finetune+tutor:mpnet-base+trim-vocab+{THINNEST}+distill-ensemble:3+openvino-int4+zip",
+    "finetune+tutor:mpnet-base+trim-vocab+relu+prune-heads:0.5+prune-ffn:0.33"
+    "+distill-ensemble:3+openvino-int4+zip",
     "finetune+tutor:mpnet-base+trim-vocab+prune-heads:0.5+prune-ffn:0.33"
     "+distill-ensemble:3+openvino-int4+zip",
 )
