@@ -69,8 +69,7 @@ def refusals(cells: Iterable[Cell]) -> list[str]:
 
 def assets_of(cell: Cell) -> list[Asset]:
     """Return what a cell needs from the package index."""
-    steps = parsed(cell.recipe).steps
-    names = [cell.model, *(name for step in steps for name in step.reads_models)]
+    names = [cell.model, *parsed(cell.recipe).reads_models]
     models = [MODELS[name] for name in names if name in MODELS]
     return [*TASKS[cell.task].assets, *(asset for model in models for asset in model.assets)]
 

@@ -88,10 +88,9 @@ def _origin(run: Run, row: Row, artifact: Artifact) -> Origin:
 def _others(recipe: str) -> tuple[tuple[str, str, str], ...]:
     """Return name, source and licence of each other model that the steps of a recipe read."""
     try:
-        steps = parse_recipe(recipe).steps
+        names = parse_recipe(recipe).reads_models
     except RecipeError:
         return ()  # a step of one's own, which is not declared here
-    names = dict.fromkeys(name for step in steps for name in step.reads_models)
     models = {name: MODELS.get(name) for name in names}
     return tuple(
         (name, model.source if model else "unknown", model.licence if model else "unknown")

@@ -28,6 +28,11 @@ class Recipe:
         return "+".join(map(str, self.steps))
 
     @property
+    def reads_models(self) -> tuple[str, ...]:
+        """Return the models that its steps read beside its own, each once."""
+        return tuple(dict.fromkeys(name for step in self.steps for name in step.reads_models))
+
+    @property
     def families(self) -> tuple[str, ...]:
         """The families of its steps, each once, in order."""
         return tuple(dict.fromkeys(step.family for step in self.steps))
