@@ -59,6 +59,7 @@ from tokenizers import Tokenizer
 {_ENCODED.format(array="numpy.array")}
 model = openvino.compile_model("openvino.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
 logits = model({{"input_ids": ids, "attention_mask": mask}})[0]"""
+OPENVINO_BF16 = OPENVINO.replace('"f32"', '"bf16"')
 
 
 def _program_of(opened: str) -> str:
@@ -263,6 +264,7 @@ SHIPPED: dict[str, Ship] = {
     "onnx": _files(ONNX, "model.onnx"),
     "onnx-int8": _files(ONNX, "model.onnx"),
     "openvino": _OPENVINO,
+    "openvino-bf16": _files(OPENVINO_BF16, "openvino.xml", "openvino.bin"),
     "openvino-int8": _OPENVINO,
     "openvino-int4": _OPENVINO,
     "linear": _linear,

@@ -28,6 +28,7 @@ from compressors.max_tokens import MaxTokens
 from compressors.onnx_export import OnnxExport
 from compressors.onnx_int8 import OnnxInt8
 from compressors.onnx_int8_static import OnnxInt8Static
+from compressors.openvino_bf16 import OpenVinoBf16
 from compressors.openvino_export import OpenVinoExport
 from compressors.openvino_int4 import OpenVinoInt4
 from compressors.openvino_int8 import OpenVinoInt8
@@ -44,6 +45,7 @@ from compressors.relu import Relu
 from compressors.static_embeddings import StaticEmbeddings
 from compressors.step import Step
 from compressors.student import Student
+from compressors.student_long import StudentLong
 from compressors.svd import Svd
 from compressors.svd_embeddings import SvdEmbeddings
 from compressors.svd_plain import SvdPlain
@@ -68,6 +70,7 @@ STEPS: dict[str, type[Step]] = {
         Tutor,
         Heal,
         Student,
+        StudentLong,
         PruneFfn,
         PruneHeads,
         PruneWidth,
@@ -96,6 +99,7 @@ STEPS: dict[str, type[Step]] = {
         OnnxInt8,
         OnnxInt8Static,
         OpenVinoExport,
+        OpenVinoBf16,
         OpenVinoInt8,
         OpenVinoInt4,
         Cascade,

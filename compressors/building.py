@@ -212,8 +212,8 @@ def another_seed(seed: int, more: int) -> int:
 
 def _refuse(steps: tuple[Step, ...], keys: list[str], start: Artifact, job: Job) -> None:
     for end, (step, key) in enumerate(zip(steps, keys, strict=True), 1):
-        if step.pins():
-            return  # it reads another model, and may have put that one's files in their place
+        if step.becomes:
+            start = _base(MODELS[step.becomes], job.task, job.store)
         if not job.store.has(key):
             job.progress(0.0, str(Recipe(steps[:end])))  # what fails from here on is this step
             with _named(step):

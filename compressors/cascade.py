@@ -35,6 +35,7 @@ class Cascade(Step):
         "onnx",
         "onnx-int8",
         "openvino",
+        "openvino-bf16",
         "openvino-int8",
         "openvino-int4",
     )

@@ -46,8 +46,8 @@ class DistillInto(Step):
         return replace(plan, shape=student.shape, architecture=student.architecture, sparse=False)
 
     @property
-    def reads_models(self) -> tuple[str, ...]:
-        return (self.model,)
+    def becomes(self) -> str | None:
+        return self.model
 
     def pins(self) -> list[str]:
         return [MODELS[self.model].revision]

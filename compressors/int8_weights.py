@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from compressors.step import PYTORCH, Step
 
 if TYPE_CHECKING:
+    from compressors.fp8 import Fp8
     from compressors.int4_weights import Int4Weights
     from compressors.int8_compiled import Int8Compiled
     from compressors.workbench import Workbench
@@ -42,7 +43,7 @@ class Int8Weights(Step):
 
 
 def store(
-    step: Int8Weights | Int8Compiled | Int4Weights,
+    step: Int8Weights | Int8Compiled | Int4Weights | Fp8,
     network: Any,
     source: Artifact,
     workbench: Workbench,

@@ -74,10 +74,16 @@ def convert(source: Artifact, outputs: int) -> tuple[Any, dict[str, Any]]:
     return model, network.facts
 
 
-def write(model: Any, source: Artifact, workbench: Workbench, **facts: Any) -> Artifact:
-    """Save a model with its weights as they are (OpenVINO would halve fp32 unasked), and seal it."""
+def write(
+    model: Any, source: Artifact, workbench: Workbench, *, halved: bool = False, **facts: Any
+) -> Artifact:
+    """Save a model and seal it.
+
+    Args:
+        halved: what is fp32 is stored in fp16; OpenVINO would do so unasked.
+    """
     import openvino
 
-    openvino.save_model(model, workbench.folder / MODEL, compress_to_fp16=False)
+    openvino.save_model(model, workbench.folder / MODEL, compress_to_fp16=halved)
     workbench.keep(source, "tokenizer.json")
     return workbench.seal(source, **facts)

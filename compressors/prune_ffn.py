@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class PruneFfn(Step):
     """Remove the share `sparsity` of each FFN's inner neurons, those of the smallest weights.
 
-    A neuron's importance is the product of its incoming and outgoing weights' norms. Fan et al.
-    2019 and McCarley et al. 2019 (arXiv 1910.06360) prune the same structures.
+    A neuron's importance is the product of its incoming and outgoing weights' norms. McCarley et
+    al. 2019 (arXiv 1910.06360) prune the same structures.
     """
 
     name: ClassVar[str] = "prune-ffn"

@@ -9,7 +9,7 @@ from typing import Any
 
 from compressors import STEPS
 from compressors.step import NOTHING, PRETRAINED, Plan, Step, Unsupported
-from models import MODELS, NO_MODEL
+from models import MODELS
 from models.model import Model
 from models.predictors import RUNTIMES
 
@@ -195,8 +195,3 @@ def _advice(step: Step, format: str, maker: Step | None) -> str:
     if between:
         return f"; put {' or '.join(between)} before it"
     return f"; put it before '{maker}'" if maker else ""
-
-
-def model_of(recipe: Recipe, model: str) -> str:
-    """Controls belong to the model `none`; every other recipe to the model asked for."""
-    return model if recipe.needs_model else NO_MODEL

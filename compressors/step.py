@@ -143,7 +143,12 @@ class Step:
     @property
     def reads_models(self) -> tuple[str, ...]:
         """Return the models that it reads beside the recipe's own."""
-        return (self.other_model,) if self.other_model else ()
+        return tuple(model for model in (self.other_model, self.becomes) if model)
+
+    @property
+    def becomes(self) -> str | None:
+        """Return the model whose network and tokenizer take the place of the recipe's own."""
+        return None
 
     @property
     def other_model(self) -> str | None:
@@ -162,7 +167,7 @@ class Step:
         return ()
 
     def pins(self) -> list[str]:
-        """Return the revisions of the models that it reads beside its source."""
+        """Return what changes the result beside its parameters and libraries: a model's revision …"""
         return []
 
     def refuse(self, start: Artifact) -> None:

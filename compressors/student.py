@@ -32,9 +32,12 @@ class Student(Step):
     architectures: ClassVar[Collection[str] | None] = LAYERS
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate")
 
+    like: ClassVar[type[Distill]] = Distill
+    """Whose steps it takes as many of."""
+
     layers: int = headline(3, low=1, high=48)
     epochs: int | None = None
-    """None: as many steps as `distill:N`, which reads unlabelled text beside the training text."""
+    """None: as many steps as `like`, which reads unlabelled text beside the training text."""
     learning_rate: float = 1e-4
 
     def plan(self, before: Plan, device: str) -> Plan:
@@ -50,7 +53,7 @@ class Student(Step):
             student,
             source,
             "train",
-            epochs=self.epochs or self.epochs_like_distill(workbench),
+            epochs=self.epochs or self.epochs_of_as_many_steps(workbench),
             learning_rate=self.learning_rate,
             first_token=True,
         )
@@ -60,8 +63,7 @@ class Student(Step):
         shape = source.manifest["shape"] | {"layers": self.layers}
         return workbench.seal(source, format=PYTORCH, shape=shape)
 
-    @staticmethod
-    def epochs_like_distill(workbench: Workbench) -> int:
-        """Return the epochs of the training text alone that make as many steps."""
+    def epochs_of_as_many_steps(self, workbench: Workbench) -> int:
+        """Return the epochs of the training text alone that make as many steps as `like` takes."""
         taught, alone = (len(workbench.texts(*splits)) for splits in (TEXTS, ["train"]))
-        return max(1, round(Distill.epochs * taught / alone))
+        return max(1, round(self.like.epochs * taught / alone))

@@ -107,6 +107,7 @@ RUNTIMES: dict[str, Runtime] = {
     "onnx": ONNX_RUNTIME,
     "onnx-int8": ONNX_RUNTIME,
     "openvino": OPENVINO,
+    "openvino-bf16": OPENVINO,
     "openvino-int8": OPENVINO,
     "openvino-int4": OPENVINO,
     "linear": LINEAR,

@@ -16,8 +16,9 @@ from models.tokenization import Tokens, load_tokenizer, pad, tokenize
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-DYNAMIC = "openvino"
-"""The format in fp32. A copy of its weights for every length would be large, and gains nothing."""
+BF16 = "openvino-bf16"
+DYNAMIC = ("openvino", BF16)
+"""Formats of large weights: a copy of them for every length would take more than it saves."""
 IDS = np.int32
 """What the processor's kernels read; the int64 of an exported graph would be converted at every call."""
 
@@ -122,7 +123,8 @@ def load(artifact: Artifact, device: str, threads: int) -> OpenVinoPredictor:
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",  # else bf16 where the processor has it
+        # Unasked it would be bf16 wherever the processor has it.
+        "INFERENCE_PRECISION_HINT": "bf16" if artifact.format == BF16 else "f32",
     }
     predictor = OpenVinoPredictor(
         read(artifact.folder / "openvino.xml"),
@@ -130,7 +132,7 @@ def load(artifact: Artifact, device: str, threads: int) -> OpenVinoPredictor:
         load_tokenizer(artifact.folder, artifact.manifest["max_tokens"]),
         artifact.manifest["pad_id"],
         artifact.manifest["max_tokens"],
-        fixed_lengths=artifact.format != DYNAMIC,
+        fixed_lengths=artifact.format not in DYNAMIC,
     )
     assert predictor.any_shape  # what cannot be compiled says so now
     return predictor

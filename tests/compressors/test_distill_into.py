@@ -33,6 +33,19 @@ def test_distill_into_gives_the_student_its_own_tokenizer_and_shape(other: Model
     assert np.isfinite(predict(after)).all()
 
 
+def test_the_student_learns_its_teachers_logits(other: Model) -> None:
+    teacher, taught, alone = (
+        predict(made(recipe, model), 96)
+        for recipe, model in (
+            ("finetune", "tiny-bert"),
+            (f"finetune+distill-into:{other.name}", "tiny-bert"),
+            ("finetune", other.name),
+        )
+    )
+    gap = lambda logits: np.abs(np.diff(logits) - np.diff(teacher)).mean()  # noqa: E731
+    assert gap(taught) < gap(alone)
+
+
 def test_the_students_revision_is_part_of_the_key(
     other: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from compressors import STEPS
 from compressors.building import StepFailed, build
 from compressors.distill import Distill, keep_layers, layer_at
 from compressors.distill_ensemble import DistillEnsemble
+from compressors.distill_long import DistillLong
 from compressors.distill_relations import DistillRelations, relation_loss
 from compressors.distill_tiny import squared_error
 from compressors.finetune import Finetune
@@ -21,6 +22,7 @@ from compressors.live_teacher import LiveTeacher
 from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
 from compressors.student import Student
+from compressors.student_long import StudentLong
 from compressors.teaching import TEXTS, compare, logit_error, width_map
 from compressors.workbench import Workbench
 from models import MODELS
@@ -82,12 +84,28 @@ def test_students_have_fewer_layers_and_learn_their_teachers_logits(variant: str
     assert gap(taught) < gap(alone)
 
 
+def test_patience_brings_a_student_closer_to_its_teacher() -> None:
+    teacher, short, long = (
+        predict(made(recipe), 96)
+        for recipe in ("finetune", "finetune+distill:2", "finetune+distill-long:2")
+    )
+    gap = lambda logits: np.abs(np.diff(logits) - np.diff(teacher)).mean()  # noqa: E731
+    assert gap(long) < gap(short)
+
+
+@pytest.mark.parametrize(
+    ("control", "taught"),
+    [(Student(), Distill()), (StudentLong(), DistillLong()), (StudentLong(), DistillEnsemble())],
+)
 @pytest.mark.parametrize("task", ["tiny", "bbc"])
-def test_the_control_learns_for_as_many_steps(task: str, tmp_path: Path) -> None:
+def test_the_control_learns_for_as_many_steps(
+    control: Student, taught: Distill, task: str, tmp_path: Path
+) -> None:
     bench = Workbench(TASKS[task], 0, "cpu", 1, tmp_path, lambda *_: None)
-    taught, alone = len(bench.texts(*TEXTS)), len(bench.texts("train"))
-    steps = Student.epochs_like_distill(bench) * alone
-    assert steps == pytest.approx(Distill.epochs * taught, abs=alone / 2)
+    alone = len(bench.texts("train"))
+    steps = control.epochs_of_as_many_steps(bench) * alone
+    assert steps == pytest.approx(taught.epochs * len(bench.texts(*TEXTS)), abs=alone / 2)
+    assert control.learning_rate == taught.learning_rate
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

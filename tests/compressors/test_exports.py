@@ -12,11 +12,13 @@ import pytest
 from benchmarks.measures import size
 from compressors import openvino_int4
 from compressors.building import StepFailed
+from compressors.openvino_bf16 import INSTRUCTIONS
 from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
 from models import MODELS
 from models.artifact import Artifact
 from models.predictors import load_predictor
+from models.processor import cpu_info
 from tests.compressors.artifacts import made, predict
 from tests.models.test_first_token import classifier
 
@@ -115,6 +117,30 @@ def test_openvino_stays_in_fp32_on_the_disk() -> None:
     found, stored = (size.measure(made(r)) for r in ("finetune+openvino", "finetune"))
     for name in ("parameters", "nonzero_parameters", "bits_per_parameter"):
         assert found[name] == pytest.approx(stored[name], rel=2e-3)
+
+
+def test_openvino_bf16_halves_the_file_and_computes_as_it_says() -> None:
+    before, artifact = made("finetune+openvino"), made("finetune+openvino-bf16")
+    assert constants(artifact)["f16", (30522, 48)] == 1
+    figures, whole = size.measure(artifact), size.measure(before)
+    assert figures["parameters"] == whole["parameters"]
+    assert figures["bits_per_parameter"] < 16.1
+    bytes_of = lambda a: (a.folder / "openvino.bin").stat().st_size  # noqa: E731
+    assert bytes_of(artifact) < 0.51 * bytes_of(before)
+    assert np.abs(predict(before) - predict(artifact)).max() < 0.05
+    fast = {*INSTRUCTIONS} & {*(cpu_info("flags") or "").split()}
+    for made_of, precision in ((before, "f32"), (artifact, "bf16" if fast else "f32")):
+        compiled = load_predictor(made_of, "cpu", 1).any_shape.get_compiled_model()
+        assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == precision
+
+
+def test_openvino_bf16_is_refused_where_it_would_be_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = parse_recipe("finetune+openvino-bf16").plan
+    monkeypatch.setattr("compressors.openvino_bf16.cpu_info", lambda _: "avx2 avx512f amx_bf16")
+    assert plan(MODELS["minilm-bert"], "cpu").format == "openvino-bf16"
+    monkeypatch.setattr("compressors.openvino_bf16.cpu_info", lambda _: "avx2 avx512f")
+    with pytest.raises(Unsupported, match="needs a processor with avx512_bf16 or amx_bf16"):
+        plan(MODELS["minilm-bert"], "cpu")
 
 
 def test_openvino_int8_stores_weights_and_embeddings_in_8_bits() -> None:
@@ -245,7 +271,10 @@ def test_the_logits_of_one_call_outlive_the_next() -> None:
 
 @pytest.mark.parametrize(
     ("runtime", "quantizers"),
-    [("onnx", ("onnx-int8", "onnx-int8-static")), ("openvino", ("openvino-int8", "openvino-int4"))],
+    [
+        ("onnx", ("onnx-int8", "onnx-int8-static")),
+        ("openvino", ("openvino-bf16", "openvino-int8", "openvino-int4")),
+    ],
 )
 def test_a_network_is_converted_once_for_all_its_quantizers(
     runtime: str, quantizers: tuple[str, ...]

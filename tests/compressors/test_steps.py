@@ -138,21 +138,11 @@ def test_onnx_int8_of_an_exported_model_is_the_same() -> None:
     np.testing.assert_allclose(predict(one), predict(other), atol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", ["finetune+distill:2", "student:2"])
-def test_students_have_fewer_layers(recipe: str) -> None:
-    artifact = made(recipe)
-    layers = {n.split(".")[3] for n in header(artifact) if ".layer." in n}
-    assert layers == {"0", "1"}
+def test_the_control_has_fewer_layers() -> None:
+    artifact = made("student:2")
+    assert {n.split(".")[3] for n in header(artifact) if ".layer." in n} == {"0", "1"}
     assert json.loads((artifact.folder / "config.json").read_text())["num_hidden_layers"] == 2
     assert artifact.manifest["shape"]["layers"] == 2
-
-
-def test_a_student_learns_its_teachers_logits() -> None:
-    teacher, taught, alone = (
-        predict(made(r), 96) for r in ("finetune", "finetune+distill:3", "student:3")
-    )
-    gap = lambda logits: np.abs(np.diff(logits) - np.diff(teacher)).mean()  # noqa: E731
-    assert gap(taught) < gap(alone)
 
 
 def test_prune_ffn_makes_the_matrices_smaller() -> None:

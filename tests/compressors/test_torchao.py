@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +165,22 @@ def test_training_through_the_rounding_makes_the_same_format() -> None:
     assert trained.sha256 != rounded.sha256
 
 
+def test_training_goes_through_the_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from torchao.quantization.qat import FakeQuantizedLinear
+
+    rounding: list[bool] = []
+
+    def train(workbench: Workbench, network: Any, *_: object, **__: object) -> None:
+        linear = [part for part in network.modules() if isinstance(part, torch.nn.Linear)]
+        rounding.extend(isinstance(part, FakeQuantizedLinear) for part in linear)
+
+    monkeypatch.setattr(Workbench, "train", train)
+    made("finetune+prune-ffn:0.4+qat-int8", "tiny-bert")
+    assert len(rounding) == 4 * 6 + 2
+    assert all(rounding)
+
+
 def test_training_sees_the_rounding_that_prediction_does() -> None:
     import torch
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
@@ -244,11 +261,21 @@ def test_fp16_halves_the_file(tmp_path: Path) -> None:
     assert np.abs(predict(source) - predict(artifact)).max() < 0.02
 
 
-def test_fp8_stores_8_bits_a_weight_of_the_linear_layers(tmp_path: Path) -> None:
+def test_fp8_is_refused_by_a_gpu_that_cannot_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = parse_recipe("finetune+fp8").plan
+    monkeypatch.setattr("compressors.fp8.capability", lambda: (9, 0))
+    assert plan(MODELS["minilm-bert"], "cuda").format == "pytorch-fp8"
+    monkeypatch.setattr("compressors.fp8.capability", lambda: (7, 5))
+    with pytest.raises(Unsupported, match=r"compute capability 8\.9; this one has 7\.5"):
+        plan(MODELS["minilm-bert"], "cuda")
+
+
+def test_fp8_stores_8_bits_a_weight_embeddings_included(tmp_path: Path) -> None:
     source = made("finetune", MINILM)
     artifact = applied(STEPS["fp8"](), source, tmp_path / "fp8")
     after = header(artifact)
     assert after[f"{FFN}.weight"]["dtype"] == "F8_E4M3"
     assert after[f"{FFN}.scale"]["shape"] == [INNER, 1]
+    assert after[f"{WORDS}.weight"]["dtype"] == "I8"
     assert after["classifier.weight"]["dtype"] == "BF16"  # two outputs are no multiple of 16
     assert np.abs(predict(source) - predict(artifact)).max() < 0.5

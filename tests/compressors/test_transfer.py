@@ -91,14 +91,27 @@ def test_adapter_and_base_are_the_merged_network() -> None:
     from peft import PeftModel
 
     artifact = made("lora:4")
-    untrained = load_classifier(after_step("lora:4", 1).folder, 2)
+    merged = load_classifier(artifact.folder, 2)
     network = load_classifier(pretrained(artifact.lineage[0]["parent"]).folder, 2, seed=0)
     adapted = PeftModel.from_pretrained(network, str(artifact.folder / "adapter")).eval()
     batch = tokens(artifact)
     with torch.no_grad():
         torch.testing.assert_close(
-            adapted(**batch).logits, untrained(**batch).logits, atol=1e-4, rtol=1e-4
+            adapted(**batch).logits, merged(**batch).logits, atol=1e-4, rtol=1e-4
         )
+
+
+def test_what_lora_learns_is_of_its_rank() -> None:
+    import torch
+
+    from models.sparse import layer_matrices
+
+    artifact = made("lora:4")
+    base = load_classifier(pretrained(artifact.lineage[0]["parent"]).folder, 2, seed=0)
+    merged = load_classifier(artifact.folder, 2)
+    for one, other in zip(layer_matrices(base), layer_matrices(merged), strict=True):
+        learnt = torch.linalg.svdvals(other.weight.detach() - one.weight.detach())
+        assert (learnt > 1e-3 * learnt[0]).sum() == 4
 
 
 def pretrained(sha256: str) -> Artifact:

@@ -266,8 +266,15 @@ def test_the_unlabelled_text_can_be_left_out() -> None:
     np.testing.assert_array_equal(*counted)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "model"),
+    [
+        ("finetune+trim-vocab:500", "tiny-bert"),
+        ("finetune+distill-into:tiny-bert+trim-vocab:500", "other-bert"),
+    ],
+)
 def test_a_vocabulary_trimmed_to_nothing_is_refused_before_the_training(
-    monkeypatch: pytest.MonkeyPatch,
+    recipe: str, model: str, other: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(*_: object) -> None:
         raise AssertionError("it was trained")
@@ -278,7 +285,7 @@ def test_a_vocabulary_trimmed_to_nothing_is_refused_before_the_training(
         match=r"trim-vocab:500: .*no word is left: \d+ special tokens and single characters always "
         "stay, at most 500 were asked for",
     ):
-        made("finetune+trim-vocab:500", seed=77)
+        made(recipe, model, seed=77)
 
 
 def test_other_kinds_of_tokenizer_are_refused() -> None:
