@@ -97,6 +97,11 @@ def _share(kept: float) -> str:
     return f"{math.floor(1000 * kept + 1e-9) / 10:.1f}%"
 
 
+def _ratio(ratio: float) -> str:
+    """Show a ratio, rounded down: 9.96x are not ten times."""
+    return f"{math.floor(10 * ratio + 1e-9) / 10:.1f}x"
+
+
 def recommended() -> str:
     """The chains worth shipping, with the measurement that chose each."""
     from tabulate import tabulate
@@ -109,6 +114,7 @@ def recommended() -> str:
         "smaller",
         "faster",
         "batch",
+        "RAM MB",
         "built in",
         "why",
     )
@@ -122,10 +128,11 @@ def recommended() -> str:
                     for kept in (choice.validation_kept, choice.test_kept, choice.test_kept_low)
                 ),
                 *(
-                    f"{ratio:.1f}x"
+                    _ratio(ratio)
                     for ratio in (choice.size_ratio, choice.speedup, choice.speedup_batch)
                 ),
-                "" if choice.build_seconds is None else f"{choice.build_seconds:.0f} s",
+                f"{choice.memory_mb:.0f}",
+                f"{choice.build_seconds:.0f} s",
                 choice.why,
             ]
             for choice in found.choices

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.recommended import RECOMMENDED, THINNER
+from benchmarks.recommended import RECOMMENDED, SLENDER
 
 CONTROLS = ("majority", "tfidf-logistic")
 REFERENCE = "finetune"
@@ -95,34 +95,21 @@ INTO_MINILM = ("finetune+distill-into:minilm-bert", "finetune+distill-into:minil
 """What a larger model teaches a small one of another architecture."""
 
 CHAINS = (
+    "student-long:3",
     "finetune+onnx-int8",
     "finetune+trim-vocab+openvino-int8",
-    "finetune+distill:4+onnx-int8",
     "finetune+distill:4+trim-vocab+openvino-int8",
-    "finetune+distill:4+trim-vocab+openvino-int4",
-    "finetune+distill:4+trim-vocab+svd-embeddings:128+heal+openvino-int4",
-    "finetune+distill:4+prune-ffn:0.5+trim-vocab+svd-embeddings:128+heal+openvino-int4",
-    "finetune+distill:4+prune-ffn:0.35+trim-vocab:12000+heal:2+openvino-int4",
-    "finetune+distill:3+onnx-int8",
-    "finetune+distill:3+trim-vocab+openvino-int4",
-    "finetune+distill:3+trim-vocab:12000+openvino-int4",
     "finetune+distill:4+trim-vocab:12000+openvino-int4",
+    "finetune+distill:3+trim-vocab:12000+openvino-int4",
     "finetune+distill:3+trim-vocab+openvino-int4+cascade:0.6",
-    "finetune+distill:3+trim-vocab+openvino-int4+cascade:0.7",
     "finetune+trim-vocab:14000+distill-long:4+openvino-int4+zip",
     "finetune+trim-vocab:12000+distill-long:3+openvino-int4+zip",
     "finetune+trim-vocab:12000+distill-long:3+onnx-int8+zip",
-    "finetune+trim-vocab:12000+distill-long:3+openvino-int4+cascade:0.6",
-    f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
-    f"finetune+trim-vocab:12000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
-    f"finetune+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
-    f"finetune+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
-    f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+openvino-int4+zip",
-    f"finetune+tutor:mpnet-base+trim-vocab:16000+{THINNER}+distill-ensemble:3+onnx-int8+zip",
-    "finetune+tutor:mpnet-base+trim-vocab+relu+prune-heads:0.5+prune-ffn:0.33"
-    "+distill-ensemble:3+openvino-int4+zip",
-    "finetune+tutor:mpnet-base+trim-vocab+prune-heads:0.5+prune-ffn:0.33"
-    "+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+trim-vocab+{SLENDER}:0.33+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+trim-vocab+{SLENDER}:0.5+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+trim-vocab+{SLENDER}:0.5+distill-ensemble:3+onnx-int8+zip",
+    f"finetune+tutor:mpnet-base+trim-vocab+{SLENDER}:0.33+distill-ensemble:3+openvino-int4+zip",
+    f"finetune+tutor:mpnet-base+trim-vocab+{SLENDER}:0.33+distill-ensemble:3+onnx-int8+zip",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 CHAINS_FOR_LONG_TEXTS = (

@@ -34,6 +34,7 @@ HEADERS = (
     "shifted",
     "MB",
     "smaller",
+    "RAM MB",
     "faster",
     "batch",
     "built in s",
@@ -56,6 +57,8 @@ class Chain:
     shifted: float | None
     size_bytes: float
     size_ratio: float
+    memory_bytes: float | None
+    """Peak above the runtime's imports."""
     speedup: float | None
     speedup_batch: float | None
     build_seconds: float | None
@@ -120,6 +123,7 @@ def _chain(
         shifted=mean("shifted_quality"),
         size_bytes=mean("size_bytes") or 0.0,
         size_ratio=ratio("size_ratio") or 0.0,
+        memory_bytes=mean("memory_inference_peak_bytes"),
         speedup=ratio("speedup"),
         speedup_batch=ratio("speedup_batch"),
         build_seconds=mean("build_seconds"),
@@ -185,6 +189,7 @@ def _line(chain: Chain) -> list[str]:
         shown(chain.shifted, ".3f"),
         f"{chain.size_bytes * 1e-6:.1f}",
         f"{chain.size_ratio:.1f}x",
+        "-" if chain.memory_bytes is None else f"{chain.memory_bytes * 1e-6:.0f}",
         shown(chain.speedup, ".1f") + "x",
         shown(chain.speedup_batch, ".1f") + "x",
         shown(chain.build_seconds, ".0f"),

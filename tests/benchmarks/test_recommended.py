@@ -29,8 +29,7 @@ def test_no_choice_is_beaten_by_another_that_needs_no_more(measured: Measured) -
         assert one.test_kept_low < one.test_kept
         for other in measured.choices:
             mine, theirs = (
-                (c.validation_kept, c.size_ratio, c.speedup, -(c.build_seconds or 0.0))
-                for c in (one, other)
+                (c.validation_kept, c.size_ratio, c.speedup, -c.build_seconds) for c in (one, other)
             )
             if one != other and extras(other.recipe) <= extras(one.recipe):
                 assert not all(b >= a for a, b in zip(mine, theirs, strict=True))

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tasks import labels
 from tasks.own import OwnData, declare, from_json, to_json
-from tasks.splits import leaks
 from tasks.tables import LARGEST_BYTES, DataError, tables
 from tasks.task import PAIR, Task
+from tests.tasks.leaks import leaks
 
 Rows = list[tuple[Any, ...]]
 Write = Callable[..., str]

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tasks import TASKS
-from tasks.splits import Copies, leaks, without_copies, words
+from tasks.splits import Copies, without_copies, words
 from tasks.task import Example, TaskError, hash_of
+from tests.tasks.leaks import leaks
 
 BUILT_IN = ("movies", "valence", "bbc")
 
