@@ -26,7 +26,7 @@ class FewerLayers(Step):
     """
 
     family: ClassVar[str] = "distillation"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     accepts: ClassVar[tuple[str, ...]] = (PYTORCH,)
     produces: ClassVar[str | None] = PYTORCH
     architectures: ClassVar[Collection[str] | None] = LAYERS
@@ -50,7 +50,7 @@ class FewerLayers(Step):
         taught = keep_layers(student, self.layers)
         self.learn(student, taught, source, workbench)
         facts = write_student(self, student, source, workbench)
-        return workbench.seal(source, **facts, shape=with_layers(source, self.layers))
+        return workbench.seal(source, **facts, shape=shape_of(student, source))
 
     def learn(
         self, student: Any, taught: list[float], source: Artifact, workbench: Workbench
@@ -73,7 +73,7 @@ class Distill(FewerLayers):
     """
 
     name: ClassVar[str] = "distill"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     hidden_weight: float = 1.0
     """Weight of the hidden states' squared error beside that of the logits."""
@@ -158,6 +158,12 @@ def layer_at(share: float, layers: int) -> int:
     return max(round(share * layers), 1) - 1
 
 
-def with_layers(source: Artifact, layers: int) -> dict[str, int]:
-    """Return a source's shape with another number of layers, for the manifest."""
-    return source.manifest["shape"] | {"layers": layers}
+def shape_of(network: Any, source: Artifact) -> dict[str, float]:
+    """Return the shape of a network that has some of its source's layers, for the manifest.
+
+    Where heads were pruned the layers differ, and what is left of them has a mean width of its own.
+    """
+    from models.networks import attention_width, layers_of
+
+    kept = {"layers": len(layers_of(network)), "attention": attention_width(network)}
+    return source.manifest["shape"] | kept

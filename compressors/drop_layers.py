@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from compressors.distill import fewer_layers
+from compressors.distill import fewer_layers, shape_of
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, headline
 from models.networks import LAYERS
 
@@ -34,7 +34,7 @@ class DropLayers(Step):
         return replace(super().plan(before, device), shape=fewer_layers(self, before, self.layers))
 
     def apply(self, source: Artifact | None, workbench: Workbench) -> Artifact:
-        from models.networks import attention_width, layers_of, load_classifier, save_network
+        from models.networks import layers_of, load_classifier, save_network
 
         assert source
         network = load_classifier(source.folder, workbench.outputs, workbench.seed)
@@ -42,5 +42,4 @@ class DropLayers(Step):
         network.config.num_hidden_layers = self.layers
         save_network(network, workbench.folder)
         workbench.keep(source, "tokenizer.json")
-        now = {"layers": self.layers, "attention": attention_width(network)}
-        return workbench.seal(source, shape=source.manifest["shape"] | now)
+        return workbench.seal(source, shape=shape_of(network, source))

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from compressors.distill import Distill, fewer_layers, keep_layers
+from compressors.distill import Distill, fewer_layers, keep_layers, shape_of
 from compressors.finetune import name_labels
 from compressors.step import PRETRAINED, PYTORCH, Plan, Step, headline
 from compressors.teaching import TEXTS
@@ -60,8 +60,7 @@ class Student(Step):
         name_labels(student, workbench)
         save_network(student, workbench.folder)
         workbench.keep(source, "tokenizer.json")
-        shape = source.manifest["shape"] | {"layers": self.layers}
-        return workbench.seal(source, format=PYTORCH, shape=shape)
+        return workbench.seal(source, format=PYTORCH, shape=shape_of(student, source))
 
     def epochs_of_as_many_steps(self, workbench: Workbench) -> int:
         """Return the epochs of the training text alone that make as many steps as `like` takes."""

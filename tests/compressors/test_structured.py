@@ -426,3 +426,13 @@ def test_the_plan_says_what_comes_out(recipe: str) -> None:
         planned.to_json() | {"attention": planned.attention or planned.hidden}
         == {"attention": planned.hidden} | found
     )
+
+
+@pytest.mark.parametrize("fewer", ["distill:2", "distill-logits:2", "drop-layers:2"])
+def test_layers_that_are_kept_have_a_mean_width_of_their_own(fewer: str) -> None:
+    artifact = made(f"finetune+prune-heads:0.5+{fewer}")
+    values = [t["shape"][0] for n, t in header(artifact).items() if n.endswith("self.value.weight")]
+    assert artifact.manifest["shape"]["attention"] == sum(values) / 2
+    planned = plan(f"finetune+prune-heads:0.5+{fewer}").shape
+    assert planned
+    assert planned.layers == len(values) == 2
