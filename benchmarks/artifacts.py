@@ -157,6 +157,7 @@ class Artifacts:
 
         try:
             with session.alone(), session.account.spend("building"):
+                session.progress.begins(f"building {cell.model}/{cell.recipe}")
                 return call_in_worker(
                     "compressors.building:build",
                     cell.to_json() | {"threads": session.options.threads},

@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 class Progress:
-    """On a terminal one line that is rewritten; elsewhere a line a finished cell."""
+    """On a terminal one line that is rewritten; elsewhere a line what takes long, and a finished cell."""
 
     def __init__(self, cells: int, stream: TextIO | None = None) -> None:
         # pytest redirects the descriptor while a test runs; a duplicate made before stays.
@@ -19,6 +19,12 @@ class Progress:
         self.started = time.monotonic()
         self._live = self.stream.isatty()
         self._last = 0.0
+
+    def begins(self, what: str) -> None:
+        """Tell of what takes minutes where `doing` shows nothing."""
+        if not self._live:
+            self.stream.write(f"{self.counter()} {what}\n")
+            self.stream.flush()
 
     def doing(self, what: str, fraction: float | None = None) -> None:
         """Show the work in hand (terminal only, at most ten times a second)."""

@@ -84,6 +84,8 @@ class Session:
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     shown: set[Cell] = field(default_factory=set)
     comparison: Comparison | None = None
+    is_latest: bool = False
+    """`latest` points at it: from its first work on, not while it waits for another run."""
     was_shown: bool = False
     """The leaderboard was printed."""
     unwritten: bool = False
@@ -271,15 +273,23 @@ class Session:
         """Hold the cache folder's one lock: of two runs only one builds or measures at a time."""
         cache_folder().mkdir(parents=True, exist_ok=True)
         with self.account.spend("waiting for another run"):
-            try:
-                self.measuring.acquire(timeout=1)
-            except Timeout:
-                self.show("leanboard: waiting for another run")
+            if not self._is_free():
+                self.show("leanboard: waiting for another run: one builds or measures at a time")
                 self.measuring.acquire()
+        if not self.is_latest:
+            self._become_latest()
         try:
             yield
         finally:
             self.measuring.release()
+
+    def _is_free(self) -> bool:
+        """Take the lock if no other run has had it for a second."""
+        try:
+            self.measuring.acquire(timeout=1)
+        except Timeout:
+            return False
+        return True
 
     def append(
         self,
@@ -369,6 +379,9 @@ class Session:
 
     def _write_info(self) -> None:
         write_atomically(self.folder / RUN, json.dumps(self.info, indent=1, ensure_ascii=False))
+
+    def _become_latest(self) -> None:
+        self.is_latest = True
         with replacing(self.options.output / "latest") as pointer:
             pointer.symlink_to(self.folder.name)
 
@@ -412,6 +425,8 @@ class Session:
         self.info["other_work"] = max((s for s in shares if s is not None), default=None)
         with self.told():
             self._write_info()
+            if self.records and not self.is_latest:
+                self._become_latest()
 
     def summary(self) -> str:
         """Write the reports and return what the terminal shows, also where they cannot be written."""

@@ -19,10 +19,11 @@ INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class OpenVinoBf16(Step):
-    """Compute in bfloat16 (Kalamkar et al. 2019, arXiv 1905.12322), OpenVINO's own choice on the CPU.
+    """Store in half precision and compute in bfloat16 (Kalamkar et al. 2019, arXiv 1905.12322).
 
-    The file has weights in float16, the half precision that OpenVINO stores; they are converted
-    when the model is compiled.
+    It is what OpenVINO does unasked on a processor that multiplies bfloat16; `openvino` and the
+    quantized formats keep it to fp32 outside of their integers. The file has float16, which is what
+    OpenVINO stores; it is converted when the model is compiled.
     """
 
     name: ClassVar[str] = "openvino-bf16"

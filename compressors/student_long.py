@@ -12,7 +12,7 @@ from compressors.student import Student
 
 @dataclass(frozen=True)
 class StudentLong(Student):
-    """`student:N` for as long as `distill-long:N` and `distill-ensemble:N` are taught."""
+    """`student:N` in as many steps as four epochs of `distill-long:N`, at its 2e-4, without a teacher."""
 
     name: ClassVar[str] = "student-long"
     like: ClassVar[type[Distill]] = DistillLong

@@ -266,7 +266,10 @@ def sentences(pick: Pick) -> list[str]:
     unknown = [b for b in pick.bounds if all(row[b.field] is None for row in pick.measured)]
     if unknown:
         names = ", ".join(bound.option for bound in unknown)
-        said = [f"{pick.where}: nothing to ship: no row has what {names} asks for; no reference?"]
+        said = [
+            f"{pick.where}: nothing to ship: no row has what {names} asks for: "
+            "it is not measured yet, or the reference is not"
+        ]
     elif pick.best is None:
         said = [f"{pick.where}: nothing to ship: {counts}"]
     else:

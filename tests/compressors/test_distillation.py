@@ -84,13 +84,20 @@ def test_students_have_fewer_layers_and_learn_their_teachers_logits(variant: str
     assert gap(taught) < gap(alone)
 
 
-def test_patience_brings_a_student_closer_to_its_teacher() -> None:
-    teacher, short, long = (
-        predict(made(recipe), 96)
-        for recipe in ("finetune", "finetune+distill:2", "finetune+distill-long:2")
-    )
-    gap = lambda logits: np.abs(np.diff(logits) - np.diff(teacher)).mean()  # noqa: E731
-    assert gap(long) < gap(short)
+def test_patience_is_more_epochs_in_larger_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, taught = made("finetune"), []
+
+    def train(workbench: Workbench, *_: object, **lesson: Any) -> None:
+        taught.append((lesson["epochs"], lesson["learning_rate"]))
+
+    monkeypatch.setattr(Workbench, "train", train)
+    for step in (Distill(2), DistillLong(2)):
+        (tmp_path / step.name).mkdir()
+        step.apply(source, bench(tmp_path / step.name, source))
+    short, long = taught
+    assert long == (2 * short[0], 2 * short[1])
 
 
 @pytest.mark.parametrize(
