@@ -84,8 +84,10 @@ class Session:
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     shown: set[Cell] = field(default_factory=set)
     comparison: Comparison | None = None
+    is_waiting: bool = False
+    """Another run builds or measures."""
     is_latest: bool = False
-    """`latest` points at it: from its first work on, not while it waits for another run."""
+    """`latest` points at it: from its first work on, not while it waits."""
     was_shown: bool = False
     """The leaderboard was printed."""
     unwritten: bool = False
@@ -274,8 +276,10 @@ class Session:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with self.account.spend("waiting for another run"):
             if not self._is_free():
+                self.is_waiting = True
                 self.show("leanboard: waiting for another run: one builds or measures at a time")
                 self.measuring.acquire()
+                self.is_waiting = False
         if not self.is_latest:
             self._become_latest()
         try:
@@ -425,7 +429,7 @@ class Session:
         self.info["other_work"] = max((s for s in shares if s is not None), default=None)
         with self.told():
             self._write_info()
-            if self.records and not self.is_latest:
+            if not (self.is_latest or self.is_waiting):
                 self._become_latest()
 
     def summary(self) -> str:
