@@ -28,6 +28,8 @@ MIN_STEPS = 60
 MOST_ACTIVATIONS = 40_000_000
 """Tokens x width x layers that are kept for going back: `mpnet-base` on 32 texts of 128 tokens has
 38 million. Twice as many took 6.8 GiB, and 7.3 with LoRA."""
+MOST_BESIDE_SCORES = MOST_ACTIVATIONS // 2
+"""Where a score, its gradient and its moments are held for every weight: it took 6.5 GiB."""
 
 Progress = Callable[[float, str], None]
 
@@ -189,10 +191,14 @@ def train(
 
 def _parts(network: Any, batch_size: int, longest: int) -> int:
     """Return in how many parts a batch goes through the network, so that it fits into memory."""
+    from torch.nn.utils.parametrize import is_parametrized
+
     config = network.config
     activations = batch_size * longest * config.hidden_size * config.num_hidden_layers
+    scored = any(is_parametrized(module) for module in network.modules())
+    most = MOST_BESIDE_SCORES if scored else MOST_ACTIVATIONS
     parts = 1
-    while activations > parts * MOST_ACTIVATIONS and parts < batch_size:
+    while activations > parts * most and parts < batch_size:
         parts *= 2
     return parts
 

@@ -42,6 +42,19 @@ def learn(network: Any, data: Any, loss: training.Loss, epochs: int) -> None:
     )
 
 
+def test_a_network_with_scores_beside_its_weights_takes_twice_as_many_parts(tmp_path: Any) -> None:
+    from torch.nn.utils.parametrize import register_parametrization
+
+    from compressors.prune_movement import learnt_mask
+
+    MODELS["tiny-bert"].write(tmp_path)
+    network = load_classifier(tmp_path, 2)
+    longest = training.MOST_ACTIVATIONS // (32 * 48 * 4)
+    assert training._parts(network, 32, longest) == 1
+    register_parametrization(network.classifier, "weight", learnt_mask(network.classifier.weight))
+    assert training._parts(network, 32, longest) == 2
+
+
 def test_a_batch_in_parts_teaches_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long texts go through a large network a few at a time; the step is that of the whole batch."""
     import torch
