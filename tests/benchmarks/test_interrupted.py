@@ -175,8 +175,10 @@ def test_a_run_waits_for_another_that_measures(own_cache: Path, tmp_path: Path) 
         assert process.stdout
         assert any("waiting for another run" in line for line in process.stdout)
         assert process.poll() is None
+        assert not (tmp_path / "output" / "latest").exists()
     assert " passed" in process.communicate()[0]
     assert process.returncode == 0
+    assert (tmp_path / "output" / "latest").exists()
 
 
 def test_two_runs_at_once_both_finish(bench: Bench, tmp_path: Path) -> None:
