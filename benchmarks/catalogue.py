@@ -131,7 +131,7 @@ def recommended() -> str:
                     _ratio(ratio)
                     for ratio in (choice.size_ratio, choice.speedup, choice.speedup_batch)
                 ),
-                f"{choice.memory_mb:.0f}",
+                "" if choice.memory_mb is None else f"{choice.memory_mb:.0f}",
                 f"{choice.build_seconds:.0f} s",
                 choice.why,
             ]
