@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from models.artifact import Artifact
 
 INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
-"""Without any of them OpenVINO computes in fp32, whatever it is told."""
+"""Without any of them bf16 is fp32 to OpenVINO, or emulated."""
 
 
 @dataclass(frozen=True)
