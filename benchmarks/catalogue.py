@@ -92,14 +92,9 @@ def _seeds(count: int) -> str:
     return "one seed" if count == 1 else f"means of {count} seeds"
 
 
-def _share(kept: float) -> str:
-    """Show a share in percent, rounded down: 98.95 % are not 99."""
-    return f"{math.floor(1000 * kept + 1e-9) / 10:.1f}%"
-
-
-def _ratio(ratio: float) -> str:
-    """Show a ratio, rounded down: 9.96x are not ten times."""
-    return f"{math.floor(10 * ratio + 1e-9) / 10:.1f}x"
+def _rounded_down(figure: float) -> str:
+    """Show one digit of a share or a ratio: 98.95 % are not 99, and 9.96x are not ten times."""
+    return f"{math.floor(10 * figure + 1e-9) / 10:.1f}"
 
 
 def recommended() -> str:
@@ -124,11 +119,11 @@ def recommended() -> str:
             [
                 choice.recipe,
                 *(
-                    _share(kept)
+                    _rounded_down(100 * kept) + "%"
                     for kept in (choice.validation_kept, choice.test_kept, choice.test_kept_low)
                 ),
                 *(
-                    _ratio(ratio)
+                    _rounded_down(ratio) + "x"
                     for ratio in (choice.size_ratio, choice.speedup, choice.speedup_batch)
                 ),
                 "" if choice.memory_mb is None else f"{choice.memory_mb:.0f}",

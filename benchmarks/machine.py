@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from models.processor import cpu_info, processor
+from models.processor import cpu_flags, processor
 
 INSTRUCTIONS = [
     "avx2",
@@ -54,7 +54,7 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
 def _instructions() -> list[str]:
-    flags = set((cpu_info("flags") or cpu_info("Features") or "").split())
+    flags = cpu_flags()
     return [name for name in INSTRUCTIONS if name in flags]
 
 

@@ -275,7 +275,7 @@ class Session:
         """Hold the cache folder's one lock: of two runs only one builds or measures at a time."""
         cache_folder().mkdir(parents=True, exist_ok=True)
         with self.account.spend("waiting for another run"):
-            if not self._is_free():
+            if not self._locked_at_once():
                 self.is_waiting = True
                 self.show("leanboard: waiting for another run: one builds or measures at a time")
                 self.measuring.acquire()
@@ -287,8 +287,8 @@ class Session:
         finally:
             self.measuring.release()
 
-    def _is_free(self) -> bool:
-        """Take the lock if no other run has had it for a second."""
+    def _locked_at_once(self) -> bool:
+        """Take the lock, unless another run keeps it for a second longer."""
         try:
             self.measuring.acquire(timeout=1)
         except Timeout:

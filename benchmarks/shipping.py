@@ -52,14 +52,20 @@ from tokenizers import Tokenizer
 {_ENCODED.format(array="numpy.array")}
 session = onnxruntime.InferenceSession("model.onnx")
 logits = session.run(["logits"], {{"input_ids": ids, "attention_mask": mask}})[0]"""
-OPENVINO = f"""\
+
+
+def _openvino_in(precision: str) -> str:
+    return f"""\
 import numpy, openvino
 from tokenizers import Tokenizer
 
 {_ENCODED.format(array="numpy.array")}
-model = openvino.compile_model("openvino.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+model = openvino.compile_model("openvino.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "{precision}"}})
 logits = model({{"input_ids": ids, "attention_mask": mask}})[0]"""
-OPENVINO_BF16 = OPENVINO.replace('"f32"', '"bf16"')
+
+
+OPENVINO = _openvino_in("f32")
+OPENVINO_BF16 = _openvino_in("bf16")
 
 
 def _program_of(opened: str) -> str:

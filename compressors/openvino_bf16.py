@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from compressors.openvino_export import MODEL, OPENVINO, OpenVinoExport, write
 from compressors.step import PYTORCH, Plan, Step, Unsupported
-from models.processor import cpu_info
+from models.processor import cpu_flags
 
 if TYPE_CHECKING:
     from compressors.workbench import Workbench
@@ -37,7 +37,7 @@ class OpenVinoBf16(Step):
     starts_with: ClassVar[type[Step] | None] = OpenVinoExport
 
     def plan(self, before: Plan, device: str) -> Plan:
-        if not {*INSTRUCTIONS} & {*(cpu_info("flags") or "").split()}:
+        if cpu_flags().isdisjoint(INSTRUCTIONS):
             raise Unsupported(f"{self} needs a processor with {' or '.join(INSTRUCTIONS)}")
         return super().plan(before, device)
 

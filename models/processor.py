@@ -13,6 +13,11 @@ def cpu_info(field: str) -> str | None:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
 
 
+def cpu_flags() -> set[str]:
+    """Return what the processor's instruction sets are called in /proc/cpuinfo (on ARM: features)."""
+    return set((cpu_info("flags") or cpu_info("Features") or "").split())
+
+
 def processor() -> str:
     """Return the model name of the processor."""
     return cpu_info("model name") or platform.processor() or platform.machine()

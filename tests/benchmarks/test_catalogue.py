@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from benchmarks.catalogue import LISTS, _share
+from benchmarks.catalogue import LISTS, _rounded_down
 from benchmarks.matrix import Selection, select, without_each_step
 from benchmarks.profiles import PROFILES
 from benchmarks.recommended import RECOMMENDED
@@ -36,8 +36,11 @@ def test_nothing_is_left_out(what: str, names: Iterable[str]) -> None:
 
 
 def test_what_is_kept_is_not_rounded_up() -> None:
-    shares = [_share(kept) for kept in (0.9895, 0.98996, 0.99, 1.001, 0.9998, 0.57)]
+    shares = [
+        _rounded_down(100 * kept) + "%" for kept in (0.9895, 0.98996, 0.99, 1.001, 0.9998, 0.57)
+    ]
     assert shares == ["98.9%", "98.9%", "99.0%", "100.1%", "99.9%", "57.0%"]
+    assert [_rounded_down(ratio) for ratio in (9.96, 9.984, 10.0)] == ["9.9", "9.9", "10.0"]
 
 
 def test_ablation_leaves_out_each_step_once() -> None:

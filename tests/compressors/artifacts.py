@@ -39,3 +39,8 @@ def predict(artifact: Artifact, n: int = 40) -> np.ndarray:
     """Compute the logits of the first texts of the test split, on one thread."""
     texts = [e.text for e in TASKS["tiny"].splits()["test"][:n]]
     return load_predictor(artifact, "cpu", 1).predict(texts)
+
+
+def margin_gap(logits: np.ndarray, teacher: np.ndarray) -> float:
+    """Return how far a student's margins between two classes are from its teacher's, on average."""
+    return float(np.abs(np.diff(logits) - np.diff(teacher)).mean())

@@ -15,7 +15,7 @@ from models import MODELS
 from models.model import Model
 from models.tokenization import load_tokenizer
 from tasks import TASKS
-from tests.compressors.artifacts import header, made, predict
+from tests.compressors.artifacts import header, made, margin_gap, predict
 
 
 def test_distill_into_gives_the_student_its_own_tokenizer_and_shape(other: Model) -> None:
@@ -42,8 +42,7 @@ def test_the_student_learns_its_teachers_logits(other: Model) -> None:
             ("finetune", other.name),
         )
     )
-    gap = lambda logits: np.abs(np.diff(logits) - np.diff(teacher)).mean()  # noqa: E731
-    assert gap(taught) < gap(alone)
+    assert margin_gap(taught, teacher) < margin_gap(alone, teacher)
 
 
 def test_the_students_revision_is_part_of_the_key(

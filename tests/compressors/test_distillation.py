@@ -32,7 +32,7 @@ from models.networks import layers_of, load_classifier
 from models.sparse import keep_zeros
 from models.tokenization import load_tokenizer, pad, tokenize
 from tasks import TASKS
-from tests.compressors.artifacts import header, made, predict
+from tests.compressors.artifacts import header, made, margin_gap, predict
 
 VARIANTS = (
     "distill",
@@ -80,8 +80,7 @@ def test_students_have_fewer_layers_and_learn_their_teachers_logits(variant: str
     seeds = (0, *STEPS[variant].other_seeds) if variant == "distill-ensemble" else (0,)
     teacher = np.mean([predict(made("finetune", seed=seed), 96) for seed in seeds], axis=0)
     taught, alone = (predict(a, 96) for a in (student, made("student:2")))
-    gap = lambda logits: np.abs(np.diff(logits) - np.diff(teacher)).mean()  # noqa: E731
-    assert gap(taught) < gap(alone)
+    assert margin_gap(taught, teacher) < margin_gap(alone, teacher)
 
 
 def test_patience_is_more_epochs_in_larger_steps(
