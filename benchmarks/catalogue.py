@@ -98,26 +98,17 @@ def _rounded_down(figure: float) -> str:
 
 
 def recommended() -> str:
-    """The chains worth shipping, with the measurement that chose each."""
+    """The chains worth shipping, each in a line to copy, with the measurement that chose it."""
     from tabulate import tabulate
 
     headers = (
-        "recipe",
-        "validation",
-        "test",
-        "at least",
-        "smaller",
-        "faster",
-        "batch",
-        "RAM MB",
+        *("validation", "test", "at least", "smaller", "faster", "batch", "RAM MB"),
         "built in",
-        "why",
     )
     parts = []
     for found in RECOMMENDED:
-        lines = [
+        figures = [
             [
-                choice.recipe,
                 *(
                     _rounded_down(100 * kept) + "%"
                     for kept in (choice.validation_kept, choice.test_kept, choice.test_kept_low)
@@ -128,19 +119,25 @@ def recommended() -> str:
                 ),
                 "" if choice.memory_mb is None else f"{choice.memory_mb:.0f}",
                 f"{choice.build_seconds:.0f} s",
-                choice.why,
             ]
             for choice in found.choices
         ]
+        aligned = ["right"] * len(headers)
+        head, *lines = tabulate(
+            figures, headers, "plain", disable_numparse=True, colalign=aligned
+        ).splitlines()
         parts.append(f"{found.task} · {found.model}, {_seeds(found.seeds)}")
-        parts.append(tabulate(lines, headers, disable_numparse=True))
-        parts.append(f"{found.machine}; {found.versions}\n")
+        parts.append(f"{found.machine}; {found.versions}")
+        parts.append(f"  {head}")
+        for choice, line in zip(found.choices, lines, strict=True):
+            parts += [choice.recipe, f"  {line}", f"  {choice.why}"]
+        parts.append("")
     return "\n".join(
         [
             *parts,
-            "validation, test: kept of the reference's quality; chosen by the former, `at least` is "
-            "the lower 95 % bound of the latter, all seeds together",
-            "smaller, faster, batch (of 32 texts): against `finetune` of the model, eager PyTorch in fp32; "
+            "validation, test: kept of the reference's quality; chosen by the former, `at least` is the",
+            "  lower 95 % bound of the latter, all seeds together",
+            "smaller, faster, batch (of 32 texts): against `finetune` of the model, eager PyTorch in fp32",
             "RAM: peak above the runtime's imports; built in: all steps, on the machine named",
             "for other models and tasks nothing was chosen: name their recipes, or --profile full",
         ]

@@ -71,6 +71,7 @@ METHODS = (
     "finetune+trim-vocab+onnx-int8",
     "finetune+trim-vocab+distill-long:3+onnx-int8",
     "finetune+onnx-int8-static",
+    "finetune+onnx-int4",
     "finetune+openvino",
     "finetune+openvino-bf16",
     "finetune+openvino-int8",
@@ -110,6 +111,7 @@ CHAINS = (
     f"finetune+trim-vocab+{SLENDER}:0.5+distill-ensemble:3+onnx-int8+zip",
     f"finetune+tutor:mpnet-base+trim-vocab+{SLENDER}:0.33+distill-ensemble:3+openvino-int4+zip",
     f"finetune+tutor:mpnet-base+trim-vocab+{SLENDER}:0.33+distill-ensemble:3+onnx-int8+zip",
+    f"finetune+tutor:mpnet-base+trim-vocab+{SLENDER}:0.33+distill-ensemble:3+onnx-int4+zip",
 )
 """Candidates to ship, for `python -m reports.studies.chains` to choose among: see recommended.py."""
 CHAINS_FOR_LONG_TEXTS = (

@@ -269,6 +269,7 @@ SHIPPED: dict[str, Ship] = {
     "pytorch-linear": _program,
     "onnx": _files(ONNX, "model.onnx"),
     "onnx-int8": _files(ONNX, "model.onnx"),
+    "onnx-int4": _files(ONNX, "model.onnx"),
     "openvino": _OPENVINO,
     "openvino-bf16": _files(OPENVINO_BF16, "openvino.xml", "openvino.bin"),
     "openvino-int8": _OPENVINO,

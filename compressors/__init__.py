@@ -26,6 +26,7 @@ from compressors.lora import Lora
 from compressors.majority import Majority
 from compressors.max_tokens import MaxTokens
 from compressors.onnx_export import OnnxExport
+from compressors.onnx_int4 import OnnxInt4
 from compressors.onnx_int8 import OnnxInt8
 from compressors.onnx_int8_static import OnnxInt8Static
 from compressors.openvino_bf16 import OpenVinoBf16
@@ -98,6 +99,7 @@ STEPS: dict[str, type[Step]] = {
         OnnxExport,
         OnnxInt8,
         OnnxInt8Static,
+        OnnxInt4,
         OpenVinoExport,
         OpenVinoBf16,
         OpenVinoInt8,

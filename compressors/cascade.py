@@ -34,6 +34,7 @@ class Cascade(Step):
         "pytorch-int8",
         "onnx",
         "onnx-int8",
+        "onnx-int4",
         "openvino",
         "openvino-bf16",
         "openvino-int8",

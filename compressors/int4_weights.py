@@ -18,7 +18,7 @@ OUTPUTS = 16
 
 @dataclass(frozen=True)
 class Int4Weights(Step):
-    """Round the weights to the nearest int4, with one scale a group.
+    """Round the weights to the nearest int4, with one scale a group, word embeddings too.
 
     What GPTQ is compared with (Frantar et al. 2022, arXiv 2210.17323).
     Zero stays zero. What the kernel cannot take (the head, an FFN of odd width) is int8.
@@ -31,6 +31,7 @@ class Int4Weights(Step):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "torchao")
     extras: ClassVar[dict[str, str]] = {"torchao": "torchao"}
+    version: ClassVar[int] = 2
 
     group: int = 32
     """Neighbouring weights of a row that share a scale: 32, 64 or 128."""
@@ -64,6 +65,7 @@ class Int4Weights(Step):
         )
 
         from models.networks import load_classifier
+        from models.quantized_tables import quantize_tables
 
         assert source
         network = load_classifier(source.folder, workbench.outputs, dtype=torch.bfloat16)
@@ -73,4 +75,5 @@ class Int4Weights(Step):
             network, others, lambda m, n: isinstance(m, torch.nn.Linear) and not self.fits(m, n)
         )
         quantize_(network, int4, self.fits)
+        quantize_tables(network, self.group)
         return store(self, network, source, workbench)

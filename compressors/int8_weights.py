@@ -48,10 +48,11 @@ def store(
     source: Artifact,
     workbench: Workbench,
 ) -> Artifact:
-    """Write a network whose linear layers torchao has quantized, its word embeddings in int8 too."""
-    from models import int8_tables, torchao_weights
+    """Write a network whose linear layers torchao has quantized, its large tables in int8 unless they are narrower."""
+    from models import torchao_weights
+    from models.quantized_tables import quantize_tables
 
-    int8_tables.quantize_tables(network)
+    quantize_tables(network)
     torchao_weights.save(network, workbench.folder)
     workbench.keep(source, "tokenizer.json")
     return workbench.seal(source, format=step.produces)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from compressors.onnx_export import ONNX, OnnxExport
 from compressors.step import PYTORCH, Step
@@ -44,5 +45,12 @@ class OnnxInt8(Step):
 
         target = workbench.folder / "model.onnx"
         quantize_dynamic(
-            source.folder / "model.onnx", target, weight_type=QuantType.QInt8, per_channel=True
+            self.prepared(source.folder / "model.onnx"),
+            target,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
         )
+
+    def prepared(self, graph: Path) -> Any:
+        """Return what is quantized of an exported graph: its file, or a model that was made of it."""
+        return graph

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from models.fitting import fit, restore_buffers
-from models.int8_tables import int8_table, quantize_tables
 from models.networks import config_of
+from models.quantized_tables import quantize_tables, quantized_table
 from models.segments import tell_apart
 
 SCALE, TABLE = ".weight.scale", ".scale"
@@ -78,7 +78,7 @@ def load(folder: Path) -> Any:
         for name in names
     }
     for name in [name.removesuffix(TABLE) for name in tensors if name.endswith(TABLE)]:
-        table = int8_table(tensors.pop(f"{name}.weight"), tensors.pop(name + TABLE))
+        table = quantized_table(tensors.pop(f"{name}.weight"), tensors.pop(name + TABLE))
         network.set_submodule(name, table)
     network.load_state_dict(tensors, strict=False, assign=True)
     with warnings.catch_warnings():

@@ -6,7 +6,7 @@
 - uint8 [out, in / 2]: two 4-bit weights a byte, the even column in the low half, each less 8, and
   one scale a group of columns;
 - float8 [out, in] and one scale a row;
-- int8 [rows, width] of an embedding table, and one scale a row.
+- of an embedding table the first or the second.
 
 Kernels that want weights in an order of their own get them so at loading, on the machine at hand.
 """
@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.fitting import fit, restore_buffers
-from models.int8_tables import int8_table
+from models.int4 import pack_int4, unpack_int4
 from models.networks import config_of
+from models.quantized_tables import quantized_table
 from models.segments import tell_apart
 
 if TYPE_CHECKING:
@@ -56,21 +57,6 @@ def _plain(name: str, value: Any) -> dict[str, torch.Tensor]:
     return {f"{name}.weight": weight.contiguous(), f"{name}{SCALE}": value.scale.contiguous()}
 
 
-def pack_int4(values: torch.Tensor) -> torch.Tensor:
-    """Put values from -8 to 7 [out, in] two a byte [out, in / 2]."""
-    import torch
-
-    codes = (values + 8).to(torch.uint8)
-    return codes[:, ::2] | codes[:, 1::2] << 4
-
-
-def unpack_int4(packed: torch.Tensor) -> torch.Tensor:
-    """Return the codes from 0 to 15, int32 [out, in], of `pack_int4`'s bytes."""
-    import torch
-
-    return torch.stack([packed & 15, packed >> 4], dim=2).flatten(1).to(torch.int32)
-
-
 def load(folder: Path, outputs: int, format: str) -> Any:
     """Rebuild the network from `save`'s files; no float copy of a quantized weight is ever made."""
     import torch
@@ -87,7 +73,7 @@ def load(folder: Path, outputs: int, format: str) -> Any:
         weight, scale = tensors.pop(f"{name}.weight"), tensors.pop(f"{name}{SCALE}")
         module = network.get_submodule(name)
         if isinstance(module, torch.nn.Embedding):
-            network.set_submodule(name, int8_table(weight, scale))
+            network.set_submodule(name, quantized_table(weight, scale))
         else:
             rebuilt = _rebuild(weight, scale, activations=format == INT8_COMPILED)
             module.weight = torch.nn.Parameter(rebuilt, requires_grad=False)
@@ -138,7 +124,7 @@ def _int4(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     from torchao.prototype.quantization.int4 import Int4OpaqueTensor
     from torchao.quantization.utils import pack_tinygemm_scales_and_zeros
 
-    codes = unpack_int4(weight)
+    codes = unpack_int4(weight) + 8
     return Int4OpaqueTensor(
         torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1),
         pack_tinygemm_scales_and_zeros(scale, torch.zeros_like(scale), scale.dtype),

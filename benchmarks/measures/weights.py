@@ -15,7 +15,8 @@ from models.zipped import extracted
 
 WIDENS = ("embeddings.1.weight", "embeddings_project.weight")
 """Matrices that widen the rows of a factored table: they multiply, though they are embeddings."""
-NOT_PARAMETERS = (".scale", ".zero_point", "_scale", "_zero_point")
+NOT_PARAMETERS = (".scale", ".zero_point", "_scale", "_scales", "_zero_point")
+LOOK_UPS = ("Gather", "GatherBlockQuantized")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _onnx(path: Path) -> Iterator[Weight]:
     from onnx import numpy_helper
 
     graph = onnx.load(path).graph
-    looked_up = {name for node in graph.node if node.op_type == "Gather" for name in node.input[:1]}
+    looked_up = {name for node in graph.node if node.op_type in LOOK_UPS for name in node.input[:1]}
     # A table that is dequantized after the look-up is gathered too; one that is dequantized
     # before it is not multiplied either.
     for node in graph.node:

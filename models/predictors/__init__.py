@@ -106,6 +106,7 @@ RUNTIMES: dict[str, Runtime] = {
     "pytorch-int8-compiled": TORCH_COMPILE_TORCHAO,
     "onnx": ONNX_RUNTIME,
     "onnx-int8": ONNX_RUNTIME,
+    "onnx-int4": ONNX_RUNTIME,
     "openvino": OPENVINO,
     "openvino-bf16": OPENVINO,
     "openvino-int8": OPENVINO,

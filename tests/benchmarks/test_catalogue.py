@@ -14,6 +14,7 @@ from benchmarks.profiles import PROFILES
 from benchmarks.recommended import RECOMMENDED
 from compressors import STEPS
 from models import MODELS
+from reports.tables import WIDTH
 from tasks import TASKS
 from tests.conftest import ROOT
 
@@ -33,6 +34,13 @@ from tests.conftest import ROOT
 def test_nothing_is_left_out(what: str, names: Iterable[str]) -> None:
     text = LISTS[what]()
     assert all(name in text for name in names)
+
+
+def test_what_is_recommended_fits_a_terminal() -> None:
+    lines = LISTS["recommended"]().splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    chosen = [choice.recipe for found in RECOMMENDED for choice in found.choices]
+    assert [line for line in lines if line in chosen] == chosen  # whole, to be copied
 
 
 def test_what_is_kept_is_not_rounded_up() -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.measures import size
-from compressors import openvino_int4
+from compressors import onnx_int4, openvino_int4
 from compressors.building import StepFailed
+from compressors.onnx_int4 import GROUP
 from compressors.openvino_bf16 import INSTRUCTIONS
 from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
@@ -200,6 +201,25 @@ def test_static_int8_measures_no_activation_at_a_call() -> None:
     assert np.abs(predict(made("finetune")) - predict(artifact)).max() < 0.05
 
 
+@pytest.mark.parametrize(("before", "width"), [("", 48), ("+svd-embeddings:16", 16)])
+def test_onnx_int4_stores_word_embeddings_in_4_bits(before: str, width: int) -> None:
+    import onnx
+
+    artifact, wider = (made(f"finetune{before}+onnx-{kind}") for kind in ("int4", "int8"))
+    graph = onnx.load(artifact.folder / "model.onnx").graph
+    four = [t.dims for t in graph.initializer if t.data_type == onnx.TensorProto.INT4]
+    assert four == [[30522, width]]
+    scales = 30522 * 4 * -(-width // GROUP)
+    spared = 30522 * width / 2 - scales
+    bytes_of = lambda a: (a.folder / "model.onnx").stat().st_size  # noqa: E731
+    assert bytes_of(wider) - bytes_of(artifact) == pytest.approx(spared, rel=0.05)
+    assert "DynamicQuantizeLinear" in kinds(f"finetune{before}+onnx-int4")
+    found, other = size.measure(artifact), size.measure(wider)
+    assert found["parameters"] == other["parameters"]
+    assert found["macs"] == other["macs"]
+    assert np.abs(predict(made("finetune")) - predict(artifact)).max() < 0.1
+
+
 def test_ranges_are_measured_on_training_texts_alone() -> None:
     from pathlib import Path
 
@@ -243,11 +263,14 @@ def test_one_text_is_no_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_network_without_tables_has_no_int4_embeddings() -> None:
+    import onnx
     import openvino
 
     x = openvino.opset13.parameter([-1, 4], name="x")
     with pytest.raises(ValueError, match="no table of embeddings"):
         openvino_int4.word_table(openvino.Model([openvino.opset13.relu(x)], [x]))
+    with pytest.raises(ValueError, match="no table of embeddings"):
+        onnx_int4.word_table(onnx.GraphProto())
 
 
 def test_without_the_extra_the_row_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +296,7 @@ def test_the_logits_of_one_call_outlive_the_next() -> None:
 @pytest.mark.parametrize(
     ("runtime", "quantizers"),
     [
-        ("onnx", ("onnx-int8", "onnx-int8-static")),
+        ("onnx", ("onnx-int8", "onnx-int8-static", "onnx-int4")),
         ("openvino", ("openvino-bf16", "openvino-int8", "openvino-int4")),
     ],
 )

@@ -112,7 +112,9 @@ def test_int4_stores_two_weights_a_byte() -> None:
     artifact = made("finetune+int4-weights", MINILM)
     after = header(artifact)
     packed = {n for n, t in after.items() if t["dtype"] == "U8"}
-    assert len(packed) == 6 * 6 + 1
+    assert len(packed) == 6 * 6 + 1 + 1  # six matrices a layer, the pooler's, the words
+    assert after[f"{WORDS}.weight"]["shape"] == [MINILM_ROWS, HIDDEN // 2]
+    assert after[f"{WORDS}.scale"]["shape"] == [MINILM_ROWS, HIDDEN // 32]
     assert after[f"{FFN}.weight"]["shape"] == [INNER, HIDDEN // 2]
     assert after[f"{FFN}.scale"] | {"data_offsets": None} == {
         "dtype": "BF16",
@@ -120,7 +122,7 @@ def test_int4_stores_two_weights_a_byte() -> None:
         "data_offsets": None,
     }
     assert after["classifier.weight"]["dtype"] == "I8"
-    assert bytes_of(artifact) < 0.21 * bytes_of(made("finetune", MINILM))
+    assert bytes_of(artifact) < 0.16 * bytes_of(made("finetune", MINILM))
     assert (
         size.measure(artifact)["parameters"] == size.measure(made("finetune", MINILM))["parameters"]
     )
@@ -129,10 +131,35 @@ def test_int4_stores_two_weights_a_byte() -> None:
 def test_int4_packing_is_exact_and_zero_stays_zero() -> None:
     import torch
 
-    from models.torchao_weights import pack_int4, unpack_int4
+    from models.int4 import pack_int4, unpack_int4
 
     values = torch.randint(-8, 8, (16, 64), dtype=torch.int8)
-    assert torch.equal(unpack_int4(pack_int4(values)) - 8, values.to(torch.int32))
+    assert torch.equal(unpack_int4(pack_int4(values)), values.to(torch.int32))
+
+
+@pytest.mark.parametrize(("group", "most"), [(None, 127), (16, 7)])
+def test_a_table_is_looked_up_within_half_a_step(group: int | None, most: int) -> None:
+    import torch
+
+    from models.quantized_tables import quantize_tables
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Embedding(2000, 48))
+    ids = torch.tensor([[0, 7, 1999], [3, 3, 5]])
+    expected = network(ids)
+    quantize_tables(network, group)
+    found = network(ids)
+    steps = expected.unflatten(-1, (-1, group or 48)).abs().amax(-1, keepdim=True) / most
+    off = (found - expected).unflatten(-1, (-1, group or 48)).abs()
+    assert off.max() > 0
+    assert bool((off <= 0.5001 * steps).all())
+
+
+def test_a_table_that_groups_do_not_divide_is_int8() -> None:
+    artifact = made("finetune+svd-embeddings:48+int4-weights", MINILM)
+    kinds = {n: t["dtype"] for n, t in header(artifact).items() if ".word_embeddings" in n}
+    assert "I8" in kinds.values()
+    assert "U8" not in kinds.values()
 
 
 @pytest.mark.parametrize(
