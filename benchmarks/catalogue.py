@@ -101,10 +101,7 @@ def recommended() -> str:
     """The chains worth shipping, each in a line to copy, with the measurement that chose it."""
     from tabulate import tabulate
 
-    headers = (
-        *("validation", "test", "at least", "smaller", "faster", "batch", "RAM MB"),
-        "built in",
-    )
+    headers = ["validation", "test", "at least", "smaller", "faster", "batch", "RAM MB", "built in"]
     parts = []
     for found in RECOMMENDED:
         figures = [

@@ -18,10 +18,10 @@ OUTPUTS = 16
 
 @dataclass(frozen=True)
 class Int4Weights(Step):
-    """Round the weights to the nearest int4, with one scale a group, word embeddings too.
+    """Round weights and word embeddings to the nearest int4, with one scale a group.
 
-    What GPTQ is compared with (Frantar et al. 2022, arXiv 2210.17323).
-    Zero stays zero. What the kernel cannot take (the head, an FFN of odd width) is int8.
+    What GPTQ is compared with (Frantar et al. 2022, arXiv 2210.17323). Zero stays zero. What the
+    kernel cannot take (the head, an FFN of odd width) and tables of odd width are int8.
     """
 
     name: ClassVar[str] = "int4-weights"
@@ -65,7 +65,6 @@ class Int4Weights(Step):
         )
 
         from models.networks import load_classifier
-        from models.quantized_tables import quantize_tables
 
         assert source
         network = load_classifier(source.folder, workbench.outputs, dtype=torch.bfloat16)
@@ -75,5 +74,4 @@ class Int4Weights(Step):
             network, others, lambda m, n: isinstance(m, torch.nn.Linear) and not self.fits(m, n)
         )
         quantize_(network, int4, self.fits)
-        quantize_tables(network, self.group)
-        return store(self, network, source, workbench)
+        return store(self, network, source, workbench, self.group)

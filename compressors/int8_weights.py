@@ -47,12 +47,17 @@ def store(
     network: Any,
     source: Artifact,
     workbench: Workbench,
+    group: int | None = None,
 ) -> Artifact:
-    """Write a network whose linear layers torchao has quantized, its large tables in int8 unless they are narrower."""
+    """Write a network whose linear layers torchao has quantized, its large tables in int8 too.
+
+    Args:
+        group: neighbouring values of a table's row that share a scale: then it is int4.
+    """
     from models import torchao_weights
     from models.quantized_tables import quantize_tables
 
-    quantize_tables(network)
+    quantize_tables(network, group)
     torchao_weights.save(network, workbench.folder)
     workbench.keep(source, "tokenizer.json")
     return workbench.seal(source, format=step.produces)

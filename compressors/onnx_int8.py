@@ -45,12 +45,12 @@ class OnnxInt8(Step):
 
         target = workbench.folder / "model.onnx"
         quantize_dynamic(
-            self.prepared(source.folder / "model.onnx"),
+            self.to_quantize(source.folder / "model.onnx"),
             target,
             weight_type=QuantType.QInt8,
             per_channel=True,
         )
 
-    def prepared(self, graph: Path) -> Any:
-        """Return what is quantized of an exported graph: its file, or a model that was made of it."""
+    def to_quantize(self, graph: Path) -> Any:
+        """Return what becomes int8: the exported graph's file, or a model that was made of it."""
         return graph

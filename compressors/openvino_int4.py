@@ -39,7 +39,7 @@ class OpenVinoInt4(OpenVinoInt8):
 
 
 def word_table(model: Any) -> Any:
-    """Return the look-up in the largest table [words, width] of a model.
+    """Return the look-up in the table [rows, width] that has the most rows of a model.
 
     Raises:
         ValueError: it looks nothing up.

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 def pack_int4(values: torch.Tensor) -> torch.Tensor:
-    """Put values from -8 to 7 [..., n] two a byte, uint8 [..., n / 2]: the even one in the low half."""
+    """Put values from -8 to 7 [..., n] two a byte, uint8 [..., n / 2].
+
+    Each has 8 added to it, and the even one is the low half.
+    """
     import torch
 
     codes = (values + 8).to(torch.uint8)

@@ -14,27 +14,23 @@ LARGE_TABLE = 1024
 
 
 def quantize_tables(network: Any, group: int | None = None) -> None:
-    """Replace the large embedding tables in place.
+    """Replace the large embedding tables in place, by int8 with one scale a row.
 
     Args:
-        group: neighbouring values of a row that share a scale, in int4. None: a row has one scale,
-            in int8. A table whose width it does not divide stays as it is.
+        group: neighbouring values of a row that share a scale, in int4; a table whose width it does
+            not divide is int8.
     """
     import torch
 
     for name, table in list(network.named_modules()):
         if isinstance(table, torch.nn.Embedding) and table.num_embeddings >= LARGE_TABLE:
             weight = table.weight.detach()
-            if group is None:
-                most, width = 127, weight.shape[1]
-            elif weight.shape[1] % group == 0:
-                most, width = 7, group
-            else:
-                continue
-            groups = weight.unflatten(1, (-1, width))
+            narrow = group is not None and weight.shape[1] % group == 0
+            groups = weight.unflatten(1, (-1, group if narrow else weight.shape[1]))
+            most = 7 if narrow else 127
             scale = groups.float().abs().amax(dim=2, keepdim=True).clamp(min=1e-12) / most
             values = (groups / scale).round().to(torch.int8).flatten(1)
-            rows = values if group is None else pack_int4(values)
+            rows = pack_int4(values) if narrow else values
             network.set_submodule(name, quantized_table(rows, scale[..., 0].to(weight.dtype)))
 
 

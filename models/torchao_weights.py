@@ -6,7 +6,7 @@
 - uint8 [out, in / 2]: two 4-bit weights a byte, the even column in the low half, each less 8, and
   one scale a group of columns;
 - float8 [out, in] and one scale a row;
-- of an embedding table the first or the second.
+- of an embedding table [rows, width], int8 with one scale a row, or uint8 with one a group.
 
 Kernels that want weights in an order of their own get them so at loading, on the machine at hand.
 """

@@ -64,7 +64,7 @@ def _safetensors(path: Path) -> Iterator[Weight]:
         count = int(np.prod(shape))
         width = (end - start) // count if count else 1
         bits = np.frombuffer(data[start:end].tobytes(), dtype=_RAW[width])
-        if tensor["dtype"] == "U8":  # two 4-bit weights a byte, zero is 8: models.torchao_weights
+        if tensor["dtype"] == "U8":  # two 4-bit weights a byte, zero is 8: models.int4
             shape = (*shape[:-1], 2 * shape[-1])
             bits = np.stack([bits & 15, bits >> 4]) ^ 8
         nonzero = _nonzero(bits, tensor["dtype"])

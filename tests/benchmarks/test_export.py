@@ -147,6 +147,8 @@ def test_every_format_opens_without_leanboard(recipe: str, tmp_path: Path) -> No
         for module in step.extras:
             pytest.importorskip(module)
     model = "tiny-bert" if parsed.needs_model else NO_MODEL
+    if recipe == "finetune+int4-weights":  # its groups do not divide the tiny one's width
+        model = "minilm-bert"
     artifact = open_artifact(Path(build(recipe, model, "tiny", 0, "cpu", 1, lambda *_: None)))
     shipped = SHIPPED[artifact.format](artifact, tmp_path)
     texts = [

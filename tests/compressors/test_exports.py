@@ -12,7 +12,6 @@ import pytest
 from benchmarks.measures import size
 from compressors import onnx_int4, openvino_int4
 from compressors.building import StepFailed
-from compressors.onnx_int4 import GROUP
 from compressors.openvino_bf16 import INSTRUCTIONS
 from compressors.recipe import parse_recipe
 from compressors.step import Unsupported
@@ -209,7 +208,7 @@ def test_onnx_int4_stores_word_embeddings_in_4_bits(before: str, width: int) -> 
     graph = onnx.load(artifact.folder / "model.onnx").graph
     four = [t.dims for t in graph.initializer if t.data_type == onnx.TensorProto.INT4]
     assert four == [[30522, width]]
-    scales = 30522 * 4 * -(-width // GROUP)
+    scales = 30522 * 4 * -(-width // onnx_int4.GROUP)
     spared = 30522 * width / 2 - scales
     bytes_of = lambda a: (a.folder / "model.onnx").stat().st_size  # noqa: E731
     assert bytes_of(wider) - bytes_of(artifact) == pytest.approx(spared, rel=0.05)
@@ -218,6 +217,23 @@ def test_onnx_int4_stores_word_embeddings_in_4_bits(before: str, width: int) -> 
     assert found["parameters"] == other["parameters"]
     assert found["macs"] == other["macs"]
     assert np.abs(predict(made("finetune")) - predict(artifact)).max() < 0.1
+
+
+def test_onnx_int4_rounds_each_group_by_its_own_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnx
+    from onnx.numpy_helper import to_array
+
+    monkeypatch.setattr(onnx_int4, "GROUP", 16)
+    exported = made("finetune+onnx").folder / "model.onnx"
+    graph = onnx_int4.OnnxInt4().to_quantize(exported).graph
+    (look_up,) = (node for node in graph.node if node.op_type == "GatherBlockQuantized")
+    kept = {tensor.name: to_array(tensor) for tensor in graph.initializer}
+    values = kept[look_up.input[0]].astype(np.float32).reshape(-1, 3, 16)
+    scales = kept[look_up.input[2]].reshape(-1, 3, 1)
+    before = {tensor.name: to_array(tensor) for tensor in onnx.load(exported).graph.initializer}
+    table = max((t for t in before.values() if t.ndim == 2), key=len).reshape(-1, 3, 16)
+    assert np.unique(np.abs(scales[5])).size == 3
+    assert (np.abs(values * scales - table) <= np.abs(scales) + 1e-6).all()
 
 
 def test_ranges_are_measured_on_training_texts_alone() -> None:
